@@ -1,0 +1,51 @@
+"""Encoders turn contents into representations: dense, sparse, or one vector a token.
+
+One file a method, named after its paper. To add one, write the file; nothing else is edited.
+A method is a frozen dataclass: its fields are its settings, and a model is a field of its own type,
+opened from a folder. One forward pass gives every head.
+"""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from tamis.models.method import Method
+from tamis.models.types import Content, Encoding, Head, Modality, Side
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoder(Method):
+    """Maps queries and documents into the spaces that they are searched in.
+
+    Attributes:
+        modalities: What it reads; a content that has none of them is not given to it.
+    """
+
+    modalities: ClassVar[frozenset[Modality]]
+
+    @property
+    @abstractmethod
+    def heads(self) -> Mapping[str, Head]:
+        """What it makes, by the heads' names."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A short digest of the weights and the input recipe: equal means interchangeable."""
+
+    @property
+    def runtime(self) -> str:
+        """What runs it, such as ``onnxruntime CPUExecutionProvider``; empty without weights."""
+        return ""
+
+    def cost(self, content: Content) -> int:
+        """How much work a content is, in tokens or a like unit, for forming batches."""
+        return 1
+
+    @abstractmethod
+    def encode(self, contents: Sequence[Content], side: Side) -> list[Encoding]:
+        """One encoding a content, in the same order. Called from worker threads.
+
+        A head whose input a content lacks is left out of its encoding.
+        """

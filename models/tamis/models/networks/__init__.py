@@ -1,0 +1,1 @@
+"""Torch modules that are exported. Only `networks`, `export` and `train` import torch."""

@@ -1,0 +1,88 @@
+"""Refiners cut the best documents down to what a model should read.
+
+One file a method, named after its paper; a frozen dataclass, as in `encoders`. It subclasses the
+narrowest of these that fits and writes that one function:
+
+    ScoreRefiner.score        rank every visual token, keep the best
+    SelectRefiner.select      choose a subset of the visual tokens as a whole
+    VisualRefiner.refine      anything else on visual tokens (merging, pooling, wrappers)
+    TextRefiner.refine        a text, given the query
+"""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from tamis.models.blocks.topk import top_k
+from tamis.models.method import Method
+from tamis.models.types import Query, VisualTokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refiner(Method):
+    """Makes a document smaller."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisualRefiner(Refiner):
+    """Keeps at most `budget` tokens of each image."""
+
+    budget: int = 64
+
+    def __post_init__(self) -> None:
+        if self.budget < 1:
+            raise ValueError(f"budget must be at least 1 token, not {self.budget}")
+
+    @abstractmethod
+    def refine(self, tokens: VisualTokens) -> VisualTokens:
+        """The tokens that remain, in raster order; all of them where the budget allows it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectRefiner(VisualRefiner):
+    """Keeps a subset of the tokens unchanged."""
+
+    @abstractmethod
+    def select(self, tokens: VisualTokens) -> Int[np.ndarray, " budget"]:
+        """The indices of the tokens to keep, in any order. Called only when there are too many."""
+
+    @final
+    def refine(self, tokens: VisualTokens) -> VisualTokens:
+        if len(tokens) <= self.budget:
+            return tokens
+        return tokens.take(np.sort(self.select(tokens)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreRefiner(SelectRefiner):
+    """Keeps the tokens with the highest scores."""
+
+    @abstractmethod
+    def score(self, tokens: VisualTokens) -> Float[np.ndarray, " tokens"]:
+        """How much each token matters; higher is kept first."""
+
+    @final
+    def select(self, tokens: VisualTokens) -> Int[np.ndarray, " budget"]:
+        return top_k(self.score(tokens), self.budget)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextRefiner(Refiner):
+    """Keeps at most about `budget` tokens of each text."""
+
+    budget: int = 256
+
+    def __post_init__(self) -> None:
+        if self.budget < 1:
+            raise ValueError(f"budget must be at least 1 token, not {self.budget}")
+
+    @abstractmethod
+    def refine(self, query: Query, text: str) -> str:
+        """What is left of `text` for this query; all of it where the budget allows it."""
+
+    @abstractmethod
+    def count(self, text: str) -> int:
+        """How many tokens a text is, in the unit of `budget`."""

@@ -1,0 +1,148 @@
+"""The values that flow between the stages. They hold data and compute nothing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+from jaxtyping import Float, Int
+from PIL.Image import Image
+
+
+@dataclass(frozen=True, slots=True)
+class Paper:
+    """Where a method was published."""
+
+    title: str
+    year: int
+    url: str
+
+
+class Side(StrEnum):
+    """Which side of a search a content is on; encoders may treat the two differently."""
+
+    QUERY = "query"
+    DOCUMENT = "document"
+
+
+class Modality(StrEnum):
+    """What a content can be made of."""
+
+    TEXT = "text"
+    IMAGE = "image"
+
+
+class Kind(StrEnum):
+    """What a representation looks like."""
+
+    DENSE = "dense"
+    SPARSE = "sparse"
+    MULTI = "multi"
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a query or a document is made of: a text, an image, or both.
+
+    Attributes:
+        text: Words, or None.
+        image: A decoded picture in mode RGB, or None.
+        instruction: What kind of answer is wanted, for encoders trained with instructions.
+    """
+
+    text: str | None = None
+    image: Image | None = None
+    instruction: str | None = None
+
+    @property
+    def modalities(self) -> frozenset[Modality]:
+        """What the content has."""
+        has = {Modality.TEXT: self.text is not None, Modality.IMAGE: self.image is not None}
+        return frozenset(modality for modality, there in has.items() if there)
+
+
+@dataclass(frozen=True, slots=True)
+class Sparse:
+    """Weights over a few of very many dimensions. `indices` are distinct, in rising order."""
+
+    indices: Int[np.ndarray, " terms"]
+    values: Float[np.ndarray, " terms"]
+
+
+# One vector (one axis), one vector a token (two axes), or weights of terms: `Head.kind` says which.
+Representation = Float[np.ndarray, "..."] | Sparse
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """One kind of representation that an encoder makes.
+
+    Attributes:
+        kind: What it looks like.
+        dim: The length of one vector; 0 for sparse ones.
+        space: Representations may be compared when their spaces are equal, whoever made them.
+    """
+
+    kind: Kind
+    dim: int
+    space: str
+
+
+@dataclass(frozen=True, slots=True)
+class VisualTokens:
+    """The tokens that a vision encoder makes of one image.
+
+    Attributes:
+        embeddings: One row a token.
+        attention: How much the pooling, or the [CLS] token, attends to each token; sums to 1
+            over the unpruned grid.
+        positions: The tokens' places in the unpruned grid, in raster order, rising.
+        grid: Rows and columns of the unpruned grid.
+    """
+
+    embeddings: Float[np.ndarray, "tokens dim"]
+    attention: Float[np.ndarray, " tokens"]
+    positions: Int[np.ndarray, " tokens"]
+    grid: tuple[int, int]
+
+    def __len__(self) -> int:
+        return len(self.embeddings)
+
+    def take(self, kept: Int[np.ndarray, " kept"]) -> "VisualTokens":
+        """The tokens at `kept`, in that order."""
+        return VisualTokens(
+            self.embeddings[kept], self.attention[kept], self.positions[kept], self.grid
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """What an encoder made of one content: a representation for each head that applies to it."""
+
+    heads: Mapping[str, Representation]
+    visual: VisualTokens | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is searched for, and its representations under the names of `encoder.head`."""
+
+    content: Content
+    representations: Mapping[str, Representation] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A document between stages, with the score that the last one gave it; higher is better.
+
+    Attributes:
+        document_id: Its id in the collection.
+        score: Comparable only within one ranking.
+        content: The document itself. Its image is there only where the next method reads images.
+        representations: Those that the next method asked for, as `encoder.head`.
+    """
+
+    document_id: str
+    score: float
+    content: Content = Content()
+    representations: Mapping[str, Representation] = field(default_factory=dict)

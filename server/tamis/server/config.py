@@ -1,0 +1,217 @@
+"""The server's settings. `deploy/tamis.toml` shows every one with its default."""
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tamis.models.errors import SettingsError
+from tamis.models.settings import build
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a caller may ask for at most. Every refusal names the value and the limit.
+
+    Attributes:
+        max_k: Hits of one search.
+        max_message_bytes: Bytes of one message, both ways.
+        max_text_bytes: Bytes of one text, in UTF-8.
+        max_image_bytes: Bytes of one encoded image.
+        max_image_pixels: Pixels of one decoded image.
+        max_metadata_bytes: Bytes of one document's metadata, as JSON.
+        max_batch_inputs: Inputs of one Embed call, documents of one UpsertDocuments message.
+        max_in_flight: Searches in flight.
+    """
+
+    max_k: int = 1_000
+    max_message_bytes: int = 32 << 20
+    max_text_bytes: int = 64 << 10
+    max_image_bytes: int = 16 << 20
+    max_image_pixels: int = 40_000_000
+    max_metadata_bytes: int = 64 << 10
+    max_batch_inputs: int = 256
+    max_in_flight: int = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchSettings:
+    """How single inputs are grouped for a model.
+
+    Attributes:
+        max_size: Inputs in one batch, at most.
+        max_cost: Tokens (or a like unit) in one batch, at most; one input may exceed it alone.
+        max_queued: Inputs waiting, at most; the next one is refused as overloaded.
+    """
+
+    max_size: int = 32
+    max_cost: int = 16_384
+    max_queued: int = 1_024
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_size <= self.max_queued:
+            raise ValueError("needs 1 <= max_size <= max_queued")
+        if self.max_cost < 1:
+            raise ValueError(f"max_cost must be at least 1, not {self.max_cost}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheSettings:
+    """What is remembered of query embeddings.
+
+    Attributes:
+        local_bytes: Bytes that this process keeps; 0 turns the tier off.
+        redis_url: Such as ``redis://localhost:6379/0``; empty turns the tier off.
+        redis_timeout_ms: How long a search waits for Redis, in milliseconds, before it goes on
+            without it.
+        redis_ttl_s: How long Redis keeps an entry, in seconds.
+        breaker_failures: Failures in a row after which Redis is left alone for a while.
+        breaker_pause_s: How long it is left alone, in seconds.
+    """
+
+    local_bytes: int = 64 << 20
+    redis_url: str = ""
+    redis_timeout_ms: float = 5.0
+    redis_ttl_s: int = 86_400
+    breaker_failures: int = 5
+    breaker_pause_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodSettings:
+    """Which method does a job, and that method's own settings."""
+
+    method: str
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSettings:
+    """Where documents are kept and searched.
+
+    Attributes:
+        url: Empty for the embedded engine, else a Qdrant cluster's gRPC address, as in
+            ``http://qdrant:6334``.
+        folder: Where the embedded engine and the pictures live.
+        timeout_s: How long one call to the index may take, in seconds.
+        vectors: The representations that a new collection indexes, as `encoder.head`; empty for
+            all that the encoders make.
+    """
+
+    url: str = ""
+    folder: str = "artifacts/data"
+    timeout_s: float = 30.0
+    vectors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrieveSettings:
+    """The first stage.
+
+    Attributes:
+        method: A retriever's name.
+        settings: That method's own.
+        depth: Candidates that it finds for the next stage, at least `k`.
+    """
+
+    method: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    depth: int = 100
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.depth <= 10_000:
+            raise ValueError(f"depth must be from 1 to 10000, not {self.depth}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RerankSettings:
+    """The second stage.
+
+    Attributes:
+        method: A reranker's name.
+        settings: That method's own.
+        depth: Candidates that it reads; those below keep their places.
+    """
+
+    method: str = "identity"
+    settings: dict[str, Any] = field(default_factory=dict)
+    depth: int = 50
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.depth <= 1_000:
+            raise ValueError(f"depth must be from 0 to 1000, not {self.depth}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefineSettings:
+    """The third stage.
+
+    Attributes:
+        visual: The refiner of images; unset leaves images out of the context.
+        encoder: The encoder that makes the visual tokens.
+        text: The refiner of texts; unset passes texts on whole.
+        depth: Documents that become context; 0 turns the stage off.
+    """
+
+    visual: MethodSettings | None = None
+    encoder: str = ""
+    text: MethodSettings | None = None
+    depth: int = 3
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.depth <= 100:
+            raise ValueError(f"depth must be from 0 to 100, not {self.depth}")
+        if self.visual and not self.encoder:
+            raise ValueError("visual needs an encoder that makes visual tokens")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineSettings:
+    """What a search goes through."""
+
+    retrieve: RetrieveSettings
+    rerank: RerankSettings = field(default_factory=RerankSettings)
+    refine: RefineSettings = field(default_factory=lambda: RefineSettings(depth=0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """Everything that `tamis serve` needs to know.
+
+    Attributes:
+        listen: Where to listen, as gRPC writes it: ``[::]:50051``; port 0 takes any free one.
+        metrics_port: Where Prometheus finds the metrics; 0 turns them off.
+        drain_s: How long searches in flight may go on after SIGTERM, in seconds.
+        search_timeout_s: The deadline of a search that brings none, in seconds.
+        threads: Threads of one model; 0 shares the cores among the models.
+    """
+
+    encoders: dict[str, MethodSettings]
+    pipelines: dict[str, PipelineSettings]
+    listen: str = "[::]:50051"
+    metrics_port: int = 0
+    drain_s: float = 30.0
+    search_timeout_s: float = 10.0
+    threads: int = 0
+    limits: Limits = field(default_factory=Limits)
+    batch: BatchSettings = field(default_factory=BatchSettings)
+    cache: CacheSettings = field(default_factory=CacheSettings)
+    store: StoreSettings = field(default_factory=StoreSettings)
+
+    def __post_init__(self) -> None:
+        if "default" not in self.pipelines:
+            raise ValueError("pipelines.default: missing")
+
+
+def read(path: Path) -> ServerSettings:
+    """Reads the settings file.
+
+    Raises:
+        SettingsError: The file is not there or not TOML, or says something that the server does
+            not know.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{path}: {error}") from error
+    return build(ServerSettings, table, where=path.name)

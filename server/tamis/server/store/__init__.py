@@ -1,0 +1,112 @@
+"""Where documents are kept and searched: one protocol, an embedded engine or a cluster below it.
+
+Arguments and results are `qdrant_client.models` objects, so that a query means the same on the
+embedded engine and on a cluster.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from qdrant_client import models
+
+from tamis.models.errors import TamisError
+
+
+class StoreUnavailableError(TamisError):
+    """The index does not answer at the moment; the call is safe to repeat."""
+
+
+class UnknownCollectionError(TamisError):
+    """No collection of that name."""
+
+
+class CollectionExistsError(TamisError):
+    """There is a collection of that name already."""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionSchema:
+    """What a collection indexes.
+
+    Attributes:
+        vectors: Dense and multi-vector fields, by name (`minilm.dense`).
+        sparse: Sparse fields, by name (`bm25.terms`).
+        metadata: JSON that belongs to the collection, such as its encoders' fingerprints.
+    """
+
+    vectors: Mapping[str, models.VectorParams]
+    sparse: Mapping[str, models.SparseVectorParams]
+    metadata: Mapping[str, Any]
+
+
+@runtime_checkable
+class VectorStore(Protocol):
+    """Collections of points: an id (UUID), a JSON payload, and named vectors.
+
+    Every method raises `StoreUnavailableError` when the index does not answer, and those that take
+    a collection raise `UnknownCollectionError` when there is none of that name.
+    """
+
+    async def create(self, collection: str, schema: CollectionSchema) -> None:
+        """Makes an empty collection.
+
+        Raises:
+            CollectionExistsError: There is one.
+        """
+        ...
+
+    async def drop(self, collection: str) -> None:
+        """Deletes a collection and all its points."""
+        ...
+
+    async def names(self) -> list[str]:
+        """The collections' names, sorted."""
+        ...
+
+    async def schema(self, collection: str) -> CollectionSchema:
+        """What a collection indexes."""
+        ...
+
+    async def count(self, collection: str, where: models.Filter | None = None) -> int:
+        """How many points it holds, or how many of them pass the filter; exact."""
+        ...
+
+    async def upsert(self, collection: str, points: Sequence[models.PointStruct]) -> None:
+        """Adds or replaces points; when it returns they are on disk and can be found."""
+        ...
+
+    async def delete(self, collection: str, which: Sequence[str] | models.Filter) -> None:
+        """Deletes points by id or by filter; unknown ids are ignored."""
+        ...
+
+    async def retrieve(
+        self, collection: str, ids: Sequence[str], *, vectors: Sequence[str] = ()
+    ) -> list[models.Record]:
+        """The points with these ids, payload included, in the order of the ids; unknown left out.
+
+        `vectors` names the fields to bring along.
+        """
+        ...
+
+    async def query(
+        self,
+        collection: str,
+        query: models.Query,
+        *,
+        limit: int,
+        using: str | None = None,
+        prefetch: Sequence[models.Prefetch] = (),
+        where: models.Filter | None = None,
+        exact: bool = False,
+        vectors: Sequence[str] = (),
+    ) -> list[models.ScoredPoint]:
+        """The `limit` best points, payload included, best first.
+
+        The filter holds in every prefetch too. `vectors` names the fields to bring along.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Lets go of connections and processes."""
+        ...
