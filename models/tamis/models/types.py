@@ -81,11 +81,13 @@ class Head:
         kind: What it looks like.
         dim: The length of one vector; 0 for sparse ones.
         space: Representations may be compared when their spaces are equal, whoever made them.
+        idf: Whether the index multiplies each dimension of a query by how rare it is.
     """
 
     kind: Kind
     dim: int
     space: str
+    idf: bool = False
 
 
 @dataclass(frozen=True, slots=True)
