@@ -1,0 +1,114 @@
+"""Turns texts into the token ids that a model reads, by the rules of its `tokenizer.json`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+import tokenizers
+from jaxtyping import Int
+
+from tamis.models.errors import ModelError
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """A batch of texts as a BERT reads it: padded on the right to the longest of them.
+
+    Attributes:
+        input_ids: The tokens, special ones included.
+        attention_mask: 1 for tokens, 0 for padding.
+        token_type_ids: Which segment a token is of; 0 for texts that are not pairs.
+    """
+
+    input_ids: Int[np.ndarray, "texts length"]
+    attention_mask: Int[np.ndarray, "texts length"]
+    token_type_ids: Int[np.ndarray, "texts length"]
+
+    @property
+    def lengths(self) -> Int[np.ndarray, " texts"]:
+        """How many tokens each text is, special ones included."""
+        return self.attention_mask.sum(axis=1)
+
+    def take(self, texts: Int[np.ndarray, " kept"]) -> "Tokens":
+        """The texts at `texts`, in that order, padded to the longest of them."""
+        length = int(self.lengths[texts].max(initial=0))
+        return Tokens(
+            self.input_ids[texts, :length],
+            self.attention_mask[texts, :length],
+            self.token_type_ids[texts, :length],
+        )
+
+    def inputs(self) -> dict[str, np.ndarray]:
+        """The batch under the names of a graph's inputs."""
+        return {
+            "input_ids": self.input_ids,
+            "attention_mask": self.attention_mask,
+            "token_type_ids": self.token_type_ids,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Tokenizer:
+    """A model's tokenizer. Several threads may use it at once."""
+
+    whole: tokenizers.Tokenizer
+    cut: tokenizers.Tokenizer
+
+    @classmethod
+    def open(cls, folder: str | PathLike[str], *, max_length: int) -> "Tokenizer":
+        """Reads a folder's `tokenizer.json`.
+
+        Args:
+            folder: Where it is.
+            max_length: Tokens of one text, special ones included; what is beyond is left out.
+
+        Raises:
+            ModelError: The file is missing or damaged.
+        """
+        path = Path(folder) / "tokenizer.json"
+        try:
+            rules = path.read_text(encoding="utf-8")
+            whole, cut = tokenizers.Tokenizer.from_str(rules), tokenizers.Tokenizer.from_str(rules)
+        except FileNotFoundError as error:
+            raise ModelError(f"{path}: no such file") from error
+        except Exception as error:  # tokenizers raises bare Exceptions
+            raise ModelError(f"{path}: not a tokenizer: {error}") from error
+        padding = cut.padding or {"pad_id": cut.token_to_id("[PAD]") or 0, "pad_token": "[PAD]"}
+        for tokenizer in (whole, cut):  # the file may bring a length of its own
+            tokenizer.no_padding()
+            tokenizer.no_truncation()
+        cut.enable_truncation(max_length)
+        cut.enable_padding(pad_id=padding["pad_id"], pad_token=padding["pad_token"])
+        return cls(whole, cut)
+
+    def encode(self, texts: Sequence[str]) -> Tokens:
+        """The texts as one batch."""
+        return _batch(self.cut.encode_batch_fast(list(texts)))
+
+    def encode_with_offsets(
+        self, texts: Sequence[str]
+    ) -> tuple[Tokens, list[Int[np.ndarray, "tokens 2"]]]:
+        """The texts as one batch, and for each where its tokens begin and end, in characters.
+
+        Special tokens stand for no characters: theirs are 0 and 0.
+        """
+        encodings = self.cut.encode_batch(list(texts))
+        batch = _batch(encodings)
+        spans = [np.array(encoding.offsets, dtype=np.int64) for encoding in encodings]
+        return batch, [own[:length] for own, length in zip(spans, batch.lengths, strict=True)]
+
+    def counts(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens each text is, without special ones; none is cut."""
+        encodings = self.whole.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [len(encoding) for encoding in encodings]
+
+
+def _batch(encodings: Sequence[tokenizers.Encoding]) -> Tokens:
+    shape = (len(encodings), len(encodings[0]) if encodings else 0)
+    return Tokens(
+        np.array([encoding.ids for encoding in encodings], dtype=np.int64).reshape(shape),
+        np.array([e.attention_mask for e in encodings], dtype=np.int64).reshape(shape),
+        np.array([e.type_ids for e in encodings], dtype=np.int64).reshape(shape),
+    )
