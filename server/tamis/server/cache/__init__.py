@@ -1,0 +1,22 @@
+"""What the server remembers of queries. Never on the critical path: without it, only slower."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class TierStats:
+    """What one tier of a cache did since the process began.
+
+    Attributes:
+        tier: `local` or `redis`.
+        hits: Look-ups that found something.
+        misses: Look-ups that found nothing, or nothing that could be used.
+        errors: Look-ups and writes that failed, took too long, or were dropped.
+        bytes: Bytes held; 0 where the tier does not know.
+    """
+
+    tier: str
+    hits: int
+    misses: int
+    errors: int
+    bytes: int

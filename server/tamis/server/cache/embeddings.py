@@ -1,0 +1,209 @@
+"""Query embeddings: found in this process, found in Redis, or computed once for all who ask."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tamis.models.types import Representation
+from tamis.server.cache import TierStats, codec, keys
+from tamis.server.cache.local import LocalTier
+from tamis.server.cache.redis import RedisTier
+from tamis.server.config import CacheSettings
+
+Representations = Mapping[str, Representation]
+Compute = Callable[[], Awaitable[Representations]]
+
+logger = logging.getLogger(__name__)
+
+
+class Policy(StrEnum):
+    """How a search may use what is remembered."""
+
+    DEFAULT = "default"  # read and write
+    BYPASS = "bypass"  # neither
+    REFRESH = "refresh"  # write but do not read
+
+
+class Source(StrEnum):
+    """Where representations came from."""
+
+    LOCAL = "local"  # this process remembered them
+    REDIS = "redis"  # Redis remembered them
+    COALESCED = "coalesced"  # somebody else was computing them already
+    ENCODER = "encoder"  # they were computed
+
+
+@dataclass(slots=True)
+class _Flight:
+    """A look-up that several callers wait for."""
+
+    task: asyncio.Task[tuple[Representations, Source]]
+    waiting: int = 0
+
+
+class EmbeddingCache:
+    """Remembers what encoders made of queries, in this process and in Redis.
+
+    Args:
+        settings: Which tiers there are, and how large.
+        personal: Errors that concern only the caller whose `compute` raised them, such as its
+            deadline: the others who wait for it compute again, once for all of them.
+        clock: For Redis's circuit breaker; in seconds.
+
+    Raises:
+        SettingsError: The Redis URL is not one that the client reads.
+    """
+
+    def __init__(
+        self,
+        settings: CacheSettings,
+        *,
+        personal: tuple[type[Exception], ...] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._local: LocalTier[Representations] = LocalTier(settings.local_bytes)
+        self._redis: RedisTier[Representations] | None = None
+        if settings.redis_url:
+            self._redis = RedisTier(settings, codec.decode, clock=clock)
+        self._personal = personal
+        self._flights: dict[tuple[str, Policy], _Flight] = {}
+        self._tasks: set[asyncio.Task[tuple[Representations, Source]]] = set()
+        self._purges = 0
+        self._warned = False
+
+    @staticmethod
+    def key(fingerprint: str, digest: str) -> str:
+        """The key of a query's representations: who makes them, and of what."""
+        return keys.key(keys.EMBEDDING, fingerprint, digest)
+
+    async def get_or_compute(
+        self, key: str, compute: Compute, policy: Policy = Policy.DEFAULT
+    ) -> tuple[Representations, Source]:
+        """The representations of one query, and where they came from.
+
+        However many ask for one key at once, it is computed once. A caller that is cancelled leaves
+        the computation to the others; when the last one leaves it is cancelled. What `compute`
+        raises is raised to all who wait, and not remembered. Arrays that are remembered are
+        read-only, because many share them.
+        """
+        if policy is Policy.BYPASS:
+            return await compute(), Source.ENCODER
+        if policy is Policy.DEFAULT:
+            found = self._local.get(key)
+            if found is not None:
+                return found, Source.LOCAL
+        while True:
+            flight = self._flights.get((key, policy))
+            ours = flight is None
+            if flight is None:
+                flight = self._start(key, compute, policy)
+            try:
+                value, source = await self._arrival(flight, key, policy)
+            except self._personal:
+                if ours:
+                    raise
+                continue
+            return value, source if ours or source is Source.REDIS else Source.COALESCED
+
+    async def purge(self, fingerprint: str | None = None) -> int:
+        """Forgets what one encoder made, or everything; returns how many entries there were.
+
+        An entry in both tiers counts twice. What is being computed meanwhile is not remembered.
+        """
+        self._purges += 1
+        prefix = keys.prefix(keys.EMBEDDING, fingerprint)
+        removed = self._local.purge(prefix)
+        if self._redis is not None:
+            removed += await self._redis.purge(prefix)
+        return removed
+
+    def stats(self) -> tuple[TierStats, ...]:
+        """What each tier did so far; a tier that is turned off has none."""
+        tiers = [self._local.stats()] if self._local.max_bytes else []
+        if self._redis is not None:
+            tiers.append(self._redis.stats())
+        return tuple(tiers)
+
+    async def warm_up(self) -> None:
+        """Connects to Redis ahead of the first search; not needed, and never fails."""
+        if self._redis is not None:
+            await self._redis.warm_up()
+
+    async def settle(self) -> None:
+        """Waits until Redis has been told everything."""
+        if self._redis is not None:
+            await self._redis.settle()
+
+    async def close(self) -> None:
+        """Cancels what is being computed, writes what is pending and lets go of Redis."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._redis is not None:
+            await self._redis.close()
+
+    def _start(self, key: str, compute: Compute, policy: Policy) -> _Flight:
+        flight = _Flight(asyncio.create_task(self._fly(key, compute, policy)))
+        self._flights[key, policy] = flight
+        self._tasks.add(flight.task)
+        flight.task.add_done_callback(lambda task: self._landed(key, policy, flight))
+        return flight
+
+    def _landed(self, key: str, policy: Policy, flight: _Flight) -> None:
+        self._tasks.discard(flight.task)
+        if self._flights.get((key, policy)) is flight:
+            del self._flights[key, policy]
+        if not flight.task.cancelled():
+            flight.task.exception()  # raised to those who wait; there may be none left
+
+    async def _arrival(
+        self, flight: _Flight, key: str, policy: Policy
+    ) -> tuple[Representations, Source]:
+        flight.waiting += 1
+        try:
+            return await asyncio.shield(flight.task)
+        finally:
+            flight.waiting -= 1
+            if not flight.waiting and not flight.task.done():
+                # Gone from the table at once: who asks now must not join what is being cancelled.
+                if self._flights.get((key, policy)) is flight:
+                    del self._flights[key, policy]
+                flight.task.cancel()
+
+    async def _fly(
+        self, key: str, compute: Compute, policy: Policy
+    ) -> tuple[Representations, Source]:
+        purges = self._purges
+        if self._redis is not None and policy is Policy.DEFAULT:
+            found = await self._redis.get(key)
+            if found is not None:
+                if purges == self._purges:
+                    self._local.put(key, found, codec.nbytes(found))
+                return found, Source.REDIS
+        computed = await compute()
+        if purges == self._purges:
+            computed = self._keep(key, computed)
+        return computed, Source.ENCODER
+
+    def _keep(self, key: str, computed: Representations) -> Representations:
+        """Remembers what was computed; returns what others will be given for it."""
+        if self._redis is None and not self._local.max_bytes:
+            return computed
+        try:
+            data = codec.encode(computed)
+        except ValueError as error:
+            if not self._warned:
+                self._warned = True
+                logger.warning("not remembered, nor is any like it: %s: %s", key, error)
+            return computed
+        # A copy, because one row of a batch would hold all of it in memory.
+        value = codec.decode(data)
+        if value is None:
+            raise AssertionError("what was encoded just now must decode")
+        self._local.put(key, value, codec.nbytes(value))
+        if self._redis is not None:
+            self._redis.set(key, data)
+        return value

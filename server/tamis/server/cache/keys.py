@@ -1,0 +1,48 @@
+"""The names under which things are remembered: `tamis:{version}:{kind}:{fingerprint}:{digest}`."""
+
+import hashlib
+from urllib.parse import quote
+
+from tamis.models.types import Side
+from tamis.server.cache.codec import VERSION
+
+EMBEDDING = "embedding"
+
+
+def key(kind: str, fingerprint: str, digest: str) -> str:
+    """The key of one entry. Equal keys mean interchangeable values."""
+    return f"{prefix(kind, fingerprint)}{digest}"
+
+
+def prefix(kind: str, fingerprint: str | None = None) -> str:
+    """What the keys of one fingerprint begin with, or those of all where it is None.
+
+    The version is the codec's: entries outlive releases that do not change their form. A colon or
+    a wildcard in a fingerprint is quoted, so that no prefix covers another fingerprint's keys.
+    """
+    of = "" if fingerprint is None else f"{quote(fingerprint, safe='')}:"
+    return f"tamis:{VERSION}:{kind}:{of}"
+
+
+def content_digest(
+    *,
+    side: Side,
+    text: str | None = None,
+    image_digest: bytes | None = None,
+    instruction: str | None = None,
+) -> str:
+    """32 hex digits that tell one content on one side from every other.
+
+    `image_digest` is of the encoded file. It is taken as a digest because hashing megabytes would
+    hold up the event loop: compute it where the image is decoded.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for part in (
+        side.encode(),
+        None if text is None else text.encode(errors="surrogatepass"),
+        image_digest,
+        None if instruction is None else instruction.encode(errors="surrogatepass"),
+    ):
+        # Presence and length before each part: no two contents have the same concatenation.
+        digest.update(b"\0" if part is None else b"\1" + len(part).to_bytes(8, "little") + part)
+    return digest.hexdigest()
