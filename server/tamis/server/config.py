@@ -215,3 +215,9 @@ def read(path: Path) -> ServerSettings:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{path}: {error}") from error
     return build(ServerSettings, table, where=path.name)
+
+
+def default_settings() -> Path:
+    """Where the settings that come with tamis are: in the package, or in a source tree."""
+    packaged = Path(__file__).with_name("tamis.toml")
+    return packaged if packaged.exists() else Path(__file__).parents[3] / "deploy" / "tamis.toml"

@@ -1,0 +1,195 @@
+"""Puts the parts together: from settings to encoders, collections, pipelines and services."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+from tamis.server.metrics import Metrics
+from tamis.server.store.open import open_store
+
+from tamis.models import catalog
+from tamis.models.encoders import Encoder, TokenEncoder
+from tamis.models.errors import SettingsError
+from tamis.models.refiners import TextRefiner, VisualRefiner
+from tamis.models.rerankers import Reranker
+from tamis.models.retrievers import Retriever
+from tamis.models.types import Content, Head, Side
+from tamis.server.cache.embeddings import EmbeddingCache
+from tamis.server.collections import Collections
+from tamis.server.config import MethodSettings, PipelineSettings, ServerSettings
+from tamis.server.encoders import Encoders
+from tamis.server.ingest import Ingest
+from tamis.server.pipeline import Pipeline, Stage
+from tamis.server.services.collections import CollectionService
+from tamis.server.services.embedding import EmbeddingService
+from tamis.server.services.later import RefineService, RerankService
+from tamis.server.services.retrieval import RetrievalService
+from tamis.server.services.server import ModelService, ServerService
+from tamis.server.stages import Refine, Rerank, Retrieve
+from tamis.v1 import (
+    collection_service_pb2_grpc,
+    embedding_service_pb2_grpc,
+    model_service_pb2_grpc,
+    refine_service_pb2_grpc,
+    rerank_service_pb2_grpc,
+    retrieval_service_pb2_grpc,
+    server_service_pb2_grpc,
+)
+
+WARM_UP = Content(text="warm up")
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """Everything that a server needs, ready to answer."""
+
+    settings: ServerSettings
+    encoders: Encoders
+    collections: Collections
+    pipelines: Mapping[str, Pipeline]
+    cache: EmbeddingCache
+    ingest: Ingest
+
+    def serve_on(self, server: grpc.aio.Server, *, drain: Callable[[], None]) -> None:
+        """Adds the services of `tamis.v1` to a server. `drain` is called to let it go."""
+        limits = self.settings.limits
+        retrieval_service_pb2_grpc.add_RetrievalServiceServicer_to_server(
+            RetrievalService(self.pipelines, self.collections, self.settings), server
+        )
+        collection_service_pb2_grpc.add_CollectionServiceServicer_to_server(
+            CollectionService(self.collections, self.ingest, limits), server
+        )
+        embedding_service_pb2_grpc.add_EmbeddingServiceServicer_to_server(
+            EmbeddingService(self.encoders, limits), server
+        )
+        rerank_service_pb2_grpc.add_RerankServiceServicer_to_server(RerankService(), server)
+        refine_service_pb2_grpc.add_RefineServiceServicer_to_server(RefineService(), server)
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(
+            ModelService(self.encoders), server
+        )
+        server_service_pb2_grpc.add_ServerServiceServicer_to_server(
+            ServerService(self.settings, self.pipelines, self.cache, drain), server
+        )
+
+
+@asynccontextmanager
+async def open_app(settings: ServerSettings, metrics: Metrics | None = None) -> AsyncIterator[App]:
+    """An app that is ready when the block begins and whose parts are closed when it ends.
+
+    Raises:
+        SettingsError: The settings name what is not there, or do not fit together.
+        ModelError: A model's files are missing or damaged.
+        StoreUnavailableError: The index does not start.
+    """
+    loaded = await asyncio.to_thread(_load_encoders, settings)
+    async with AsyncExitStack() as stack:
+        cache = EmbeddingCache(settings.cache)
+        stack.push_async_callback(cache.close)
+        encoders = await stack.enter_async_context(Encoders(loaded, cache, settings.batch))
+        # Settings are checked before the index starts: a typing error should cost no second.
+        unknown = [name for name in settings.store.vectors if name not in encoders.heads]
+        if unknown:
+            raise SettingsError(f"store.vectors: no encoder makes {unknown[0]!r}")
+        store = await stack.enter_async_context(open_store(settings.store))
+        collections = Collections(
+            store,
+            Path(settings.store.folder),
+            heads=encoders.heads,
+            fingerprints={name: encoder.fingerprint for name, encoder in loaded.items()},
+            default=settings.store.vectors,
+        )
+        pipelines = {
+            name: _pipeline(name, table, encoders, collections)
+            for name, table in settings.pipelines.items()
+        }
+        ingest = Ingest(encoders, collections, settings.limits)
+        yield App(settings, encoders, collections, pipelines, cache, ingest)
+
+
+def _load_encoders(settings: ServerSettings) -> dict[str, Encoder]:
+    loaded = {}
+    for name, chosen in settings.encoders.items():
+        where, method = f"encoders.{name}", catalog.find(Encoder, chosen.method)
+        table = dict(chosen.settings)
+        if settings.threads and "threads" in {field.name for field in fields(method)}:
+            table.setdefault("threads", settings.threads)
+        encoder = catalog.load(Encoder, chosen.method, table, where=where)
+        if WARM_UP.modalities & encoder.modalities:
+            encoder.encode([WARM_UP], Side.QUERY)
+        loaded[name] = encoder
+    return loaded
+
+
+def _pipeline(
+    name: str, table: PipelineSettings, encoders: Encoders, collections: Collections
+) -> Pipeline:
+    where = f"pipelines.{name}"
+    retrieve, rerank, refine = table.retrieve, table.rerank, table.refine
+    retriever = catalog.load(
+        Retriever, retrieve.method, retrieve.settings, where=f"{where}.retrieve.settings"
+    )
+    _check_spaces(retriever, encoders.heads, f"{where}.retrieve")
+    reranker = catalog.load(
+        Reranker, rerank.method, rerank.settings, where=f"{where}.rerank.settings"
+    )
+    _known(reranker.needs, encoders.heads, f"{where}.rerank")
+    stages: list[Stage] = [
+        Retrieve(retrieve.method, retriever, encoders, collections, retrieve.depth, reranker.needs)
+    ]
+    stages.append(Rerank(rerank.method, reranker, collections, rerank.depth))
+
+    def token_encoder(chosen: object) -> TokenEncoder:
+        encoder = encoders[str(chosen)]
+        if not isinstance(encoder, TokenEncoder):
+            raise SettingsError(f"{where}.refine: {chosen!r} does not give its tokens' states")
+        return encoder
+
+    def refiner(family: type[Any], chosen: MethodSettings | None) -> Any:
+        if chosen is None:
+            return None
+        return catalog.load(
+            family,
+            chosen.method,
+            chosen.settings,
+            where=f"{where}.refine.{chosen.method}",
+            open_as={TokenEncoder: token_encoder},
+        )
+
+    if refine.visual and refine.encoder not in encoders.names:
+        raise SettingsError(f"{where}.refine.encoder: {refine.encoder!r} is not an encoder")
+    stages.append(
+        Refine(
+            visual=refiner(VisualRefiner, refine.visual),
+            visual_name=refine.visual.method if refine.visual else "",
+            text=refiner(TextRefiner, refine.text),
+            text_name=refine.text.method if refine.text else "",
+            encoder=refine.encoder,
+            encoders=encoders,
+            collections=collections,
+            depth=refine.depth,
+        )
+    )
+    return Pipeline(stages)
+
+
+def _check_spaces(retriever: Retriever, heads: Mapping[str, Head], where: str) -> None:
+    """A query may be compared with an index vector of the same space only."""
+    _known((*retriever.needs, *retriever.vectors), heads, where)
+    for part in getattr(retriever, "retrievers", ()):
+        _check_spaces(part, heads, where)
+    if hasattr(retriever, "retrievers"):
+        return
+    spaces = {heads[name].space for name in (*retriever.needs, *retriever.vectors)}
+    if len(spaces) > 1:
+        names = ", ".join((*retriever.needs, *retriever.vectors))
+        raise SettingsError(f"{where}: {names} are not in one space: {', '.join(sorted(spaces))}")
+
+
+def _known(names: tuple[str, ...], heads: Mapping[str, Head], where: str) -> None:
+    for name in names:
+        if name not in heads:
+            raise SettingsError(f"{where}: no encoder makes {name!r}; known: {', '.join(heads)}")

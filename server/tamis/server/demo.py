@@ -1,0 +1,252 @@
+"""`tamis demo`: real pictures, a real server, three kinds of query, and what came of them."""
+
+import io
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from tamis.models.runtimes.images import decode
+
+from tamis.client import Client, Document, SearchSummary, StageResult, StageSkipped
+from tamis.models.errors import ImageError, TamisError
+from tamis.models.train.stamps import PicturesError, captioned, stamps
+from tamis.server.show import Shown, sheet
+
+COLLECTION = "demo"
+K = 5
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+SVG_SIDE = 384  # pixels that a drawing is rendered at
+MAX_PIXELS = 40_000_000
+START_S = 120  # how long the server may take to start
+
+# The stamps' queries. The pictures that are searched with are left out of the index.
+TEXT = "a small bird with a red breast"
+PICTURE = "animals/mammals/cats/tiger_sumatran.png"
+BOTH = ("vehicles/ship/chineseJunk.png", "in the sky")
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture to index, and what it is called."""
+
+    name: str
+    path: Path
+    caption: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A query to show."""
+
+    title: str
+    text: str | None = None
+    image: bytes | None = None
+
+
+def main(
+    pictures: Path | None = None,
+    out: Path = Path("artifacts/demo"),
+    console: Console | None = None,
+) -> None:
+    """Indexes pictures, serves them, searches them three ways and draws the answers.
+
+    Args:
+        pictures: A folder of the user's own; None fetches Tux Paint's stamps.
+        out: Where the index and the drawn answers go.
+        console: Where to write.
+
+    Raises:
+        TamisError: There are no pictures, or the server does not start.
+    """
+    console = console or Console()
+    out.mkdir(parents=True, exist_ok=True)
+    folder = pictures or _fetched(console)
+    listed = _own(folder) if pictures else _stamps(folder)
+    if not listed:
+        raise PicturesError(f"{folder}: no pictures ({', '.join(SUFFIXES)}) in this folder")
+    queries, asked = _queries(listed, own=pictures is not None)
+    with tempfile.TemporaryDirectory(dir=out) as data, _serving(Path(data)) as target:
+        console.print(f"[bold]serving[/] tamis.v1 on {target}")
+        with Client(target) as client:
+            _index(client, [p for p in listed if p.name not in asked], console)
+            for number, query in enumerate(queries, 1):
+                _search(client, query, out / f"query-{number}.png", console)
+
+
+def _fetched(console: Console) -> Path:
+    cache = Path("artifacts/pictures")
+    if not (cache / "tuxpaint-stamps-default").exists():
+        console.print("fetching Tux Paint's stamps (160 MB, once) ...")
+    try:
+        return stamps(cache)
+    except PicturesError as error:
+        raise PicturesError(
+            f"{error}\nName a folder of your own pictures instead: tamis demo --pictures FOLDER"
+        ) from error
+
+
+def _stamps(folder: Path) -> list[Picture]:
+    return [
+        Picture(stamp.path.relative_to(folder).as_posix(), stamp.path, stamp.caption)
+        for stamp in captioned(folder, (".png", ".svg"))
+    ]
+
+
+def _own(folder: Path) -> list[Picture]:
+    if not folder.is_dir():
+        raise PicturesError(f"{folder}: no such folder")
+    captions = {stamp.path: stamp.caption for stamp in captioned(folder, SUFFIXES)}
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    return [
+        Picture(path.relative_to(folder).as_posix(), path, captions.get(path)) for path in found
+    ]
+
+
+def _queries(listed: Sequence[Picture], *, own: bool) -> tuple[list[Query], set[str]]:
+    """Three queries, and the names of the pictures that they are made of."""
+    by_name = {picture.name: picture for picture in listed}
+    text, (alone, (with_text, words)) = TEXT, (PICTURE, BOTH)
+    if own or not {alone, with_text} <= by_name.keys():
+        alone, with_text = listed[0].name, listed[len(listed) // 2].name
+        last = listed[-1]
+        text = last.caption or last.path.stem.replace("_", " ").replace("-", " ")
+        words = text
+    return [
+        Query(f'text: "{text}"', text=text),
+        Query(f"image: {alone}", image=file_bytes(by_name[alone].path)),
+        Query(
+            f'image and text: {with_text} + "{words}"',
+            text=words,
+            image=file_bytes(by_name[with_text].path),
+        ),
+    ], {alone, with_text}
+
+
+def file_bytes(path: Path) -> bytes:
+    """The picture's file, with a drawing rendered to PNG."""
+    if path.suffix != ".svg":
+        return path.read_bytes()
+    import resvg_py
+
+    return bytes(resvg_py.svg_to_bytes(svg_path=str(path), width=SVG_SIDE, background="#ffffff"))
+
+
+@contextmanager
+def _serving(data: Path) -> Iterator[str]:
+    """A server in a process of its own; gives where it listens."""
+    command = [sys.executable, "-m", "tamis.server.cli", "serve"]
+    command += ["--listen", "127.0.0.1:0", "--data", str(data)]
+    with (data / "server.log").open("wb") as log:
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)
+    assert server.stdout is not None  # noqa: S101 - for mypy: PIPE makes it so
+    try:
+        line = server.stdout.readline().decode()
+        if not line.startswith("serving"):
+            server.wait(START_S)
+            raise TamisError(f"the server did not start:\n{(data / 'server.log').read_text()}")
+        yield line.split()[3]
+    finally:
+        server.terminate()
+        server.wait(START_S)
+        server.stdout.close()
+
+
+def _index(client: Client, pictures: Sequence[Picture], console: Console) -> None:
+    columns = (TextColumn("indexing"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("indexing", total=len(pictures))
+        failures: list[str] = []
+        for step in client.upsert(COLLECTION, _documents(pictures, failures)):
+            progress.update(task, completed=step.upserted + step.failed)
+            failures += [f"{failure.document_id}: {failure.message}" for failure in step.failures]
+    for failure in failures:
+        console.print(f"left out {failure}", style="yellow", markup=False)
+
+
+def _documents(pictures: Sequence[Picture], failures: list[str]) -> Iterator[Document]:
+    for picture in pictures:
+        try:
+            data = file_bytes(picture.path)
+        except (OSError, ValueError) as error:
+            failures.append(f"{picture.name}: {error}")
+            continue
+        folder = picture.name.partition("/")[0]
+        yield Document(
+            id=picture.name, text=picture.caption, image=data, metadata={"folder": folder}
+        )
+
+
+def _search(client: Client, query: Query, out: Path, console: Console) -> None:
+    console.print(f"\n[bold]{query.title}[/]", highlight=False)
+    shown: StageResult | None = None
+    with client.search(text=query.text, image=query.image, collection=COLLECTION, k=K) as events:
+        for event in events:
+            match event:
+                case StageResult():
+                    console.print(_table(event))
+                    shown = event
+                case StageSkipped():
+                    console.print(f"{event.stage} skipped: {event.message}")
+                case SearchSummary():
+                    console.print(f"total {event.total_s * 1000:.1f} ms")
+    if shown is not None:
+        _draw(client, query, shown, out)
+        console.print(f"drawn: {out}")
+
+
+def _table(result: StageResult) -> Table:
+    took = f"{result.timing.total_s * 1000:.1f} ms"
+    table = Table(title=f"{result.stage} ({result.method}) {took}", title_justify="left")
+    for heading, side in (("rank", "right"), ("moved", "right"), ("score", "right")):
+        table.add_column(heading, justify=side)  # type: ignore[arg-type]
+    table.add_column("picture", overflow="fold")
+    table.add_column("caption", overflow="fold")
+    for rank, hit in enumerate(result.hits, 1):
+        moved = f"{hit.movement:+d}" if hit.movement else ""
+        caption = (hit.document.text or "") if hit.document else ""
+        table.add_row(str(rank), moved, f"{hit.score:.4f}", hit.document_id, caption)
+    if result.context:
+        before, after = result.context.tokens_before, result.context.tokens_after
+        table.caption = f"context: {before} tokens refined to {after}"
+    return table
+
+
+def _draw(client: Client, query: Query, result: StageResult, out: Path) -> None:
+    ids = [hit.document_id for hit in result.hits]
+    documents = {d.id: d for d in client.get(COLLECTION, ids, view="full")}
+    tokens = {
+        part.document_id: part.visual_tokens
+        for part in (result.context.parts if result.context else ())
+        if part.visual_tokens
+    }
+    pictures = []
+    if query.image:
+        pictures.append(Shown(_opened(query.image), "the query's picture"))
+    for rank, document_id in enumerate(ids, 1):
+        document = documents.get(document_id)
+        if document is None or document.image is None:
+            continue
+        title = f"{rank}. {document.text or document_id}"
+        kept = tokens.get(document_id)
+        image = _opened(document.image)
+        if kept is None:
+            pictures.append(Shown(image, title))
+        else:
+            grid = (kept.grid_height, kept.grid_width)
+            pictures.append(Shown(image, title, kept.positions, grid))
+    sheet(query.title, pictures).save(out)
+
+
+def _opened(data: bytes) -> Image.Image:
+    try:
+        return decode(data, max_pixels=MAX_PIXELS)
+    except ImageError:
+        return Image.open(io.BytesIO(data)).convert("RGB")

@@ -1,0 +1,156 @@
+"""Takes documents in: checks each one, encodes them together, and writes them down."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from google.protobuf import json_format, struct_pb2
+from qdrant_client import models
+
+from tamis.models.errors import InputError, TamisError
+from tamis.models.types import Representation, Side
+from tamis.server.collections import Collections, point_id
+from tamis.server.config import Limits
+from tamis.server.content import RawContent, raw_content
+from tamis.server.encoders import Encoders
+from tamis.server.errors import INTERNAL, status_of
+from tamis.server.plans import vector
+from tamis.server.store import CollectionExistsError, UnknownCollectionError
+from tamis.v1 import document_pb2
+
+logger = logging.getLogger(__name__)
+
+MAX_ID_BYTES = 512
+# Documents being decoded and encoded at once: enough to fill batches, few enough to hold in memory.
+AT_ONCE = 64
+
+
+class Ingest:
+    """Upserts documents. One that cannot be read fails alone."""
+
+    def __init__(self, encoders: Encoders, collections: Collections, limits: Limits) -> None:
+        self._encoders = encoders
+        self._collections = collections
+        self._limits = limits
+        self._room = asyncio.Semaphore(AT_ONCE)
+
+    async def open(self, collection: str) -> None:
+        """Makes the collection where there is none of that name."""
+        try:
+            await self._collections.schema(collection)
+        except UnknownCollectionError:
+            try:
+                await self._collections.create(collection)
+            except CollectionExistsError:
+                logger.debug("another caller made %s first", collection)
+
+    async def upsert(
+        self, collection: str, documents: Sequence[document_pb2.Document]
+    ) -> list[tuple[str, TamisError]]:
+        """Writes the documents down; they can be found when this returns.
+
+        Returns:
+            Those that were left out, by id, and why.
+
+        Raises:
+            StoreUnavailableError: The index is away; nothing of this call is lost or half done.
+        """
+        schema = await self._collections.schema(collection)
+        indexed = {*schema.vectors, *schema.sparse}
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._point(collection, d, indexed)) for d in documents]
+        made = [task.result() for task in tasks]
+        points = {point.id: point for point in made if isinstance(point, models.PointStruct)}
+        if points:  # of two documents with one id, the later one stands
+            await self._collections.store.upsert(collection, list(points.values()))
+        return [
+            (document.id[:MAX_ID_BYTES], outcome)
+            for document, outcome in zip(documents, made, strict=True)
+            if isinstance(outcome, TamisError)
+        ]
+
+    async def _point(
+        self, collection: str, document: document_pb2.Document, indexed: set[str]
+    ) -> models.PointStruct | TamisError:
+        async with self._room:
+            try:
+                _check_id(document.id)
+                content = raw_content(document.content, self._limits, where="content")
+                metadata = plain_metadata(document.metadata, self._limits.max_metadata_bytes)
+                found = await self._representations(content, indexed)
+                digest = None
+                if content.image is not None:
+                    digest = await self._collections.pictures(collection).put(content.image)
+            except TamisError as error:
+                return error
+            except Exception as error:
+                if isinstance(error, ExceptionGroup) and isinstance(
+                    error.exceptions[0], TamisError
+                ):
+                    return error.exceptions[0]
+                if status_of(error) is INTERNAL:
+                    logger.exception("document %.80s failed", document.id)
+                return TamisError("internal error")
+        payload = {"id": document.id, "text": content.text, "image": digest, "metadata": metadata}
+        return models.PointStruct(
+            id=point_id(document.id),
+            payload={key: value for key, value in payload.items() if value is not None},
+            vector={name: vector(value) for name, value in found.items()},
+        )
+
+    async def _representations(
+        self, content: RawContent, indexed: set[str]
+    ) -> dict[str, Representation]:
+        names = sorted(
+            name
+            for name in {full.partition(".")[0] for full in indexed}
+            if self._encoders[name].modalities & content.modalities
+        )
+        await content.decoded()  # an image that cannot be read fails the document, whoever reads it
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(self._encoders.encode(name, content, Side.DOCUMENT, bulk=True))
+                for name in names
+            ]
+        return {
+            f"{name}.{head}": value
+            for name, task in zip(names, tasks, strict=True)
+            for head, value in task.result().heads.items()
+            if f"{name}.{head}" in indexed
+        }
+
+
+def _check_id(document_id: str) -> None:
+    size = len(document_id.encode())
+    if not 1 <= size <= MAX_ID_BYTES:
+        raise InputError(f"id: {size} bytes; from 1 to {MAX_ID_BYTES}")
+
+
+def plain_metadata(struct: struct_pb2.Struct, max_bytes: int) -> Mapping[str, Any]:
+    """The metadata as JSON values. Whole numbers become integers, so that filters find them.
+
+    Raises:
+        InputError: It is larger than `max_bytes` as JSON, or has numbers that JSON has not.
+    """
+    try:
+        values = _whole(json_format.MessageToDict(struct))
+    except ValueError as error:  # NaN and infinity
+        raise InputError(f"metadata: {error}") from error
+    size = len(json.dumps(values))
+    if size > max_bytes:
+        raise InputError(f"metadata: {size} bytes as JSON; at most {max_bytes}")
+    return values  # type: ignore[no-any-return]
+
+
+def _whole(value: Any) -> Any:
+    match value:
+        case dict():
+            return {key: _whole(inner) for key, inner in value.items()}
+        case list():
+            return [_whole(inner) for inner in value]
+        case float() if value.is_integer():
+            return int(value)
+        case _:
+            return value

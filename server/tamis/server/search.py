@@ -1,0 +1,92 @@
+"""The values that a search is made of, on its way through the pipeline."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from qdrant_client import models
+
+from tamis.models.errors import TamisError
+from tamis.models.types import Candidate, Query, Representation, VisualTokens
+from tamis.server.cache.embeddings import Policy, Source
+from tamis.server.content import RawContent
+from tamis.v1 import stage_pb2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchOptions:
+    """What a request changes in the pipeline's stages. None leaves it as the pipeline has it."""
+
+    stop_after: stage_pb2.Stage.ValueType | None = None
+    retrieve_depth: int | None = None
+    rerank_depth: int | None = None
+    refine_depth: int | None = None
+    refine_budget: int | None = None
+    rerank_time_s: float | None = None
+    refine_time_s: float | None = None
+    policy: Policy = Policy.DEFAULT
+    bulk: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ContextPart:
+    """What a refiner left of one document: a text, or visual tokens."""
+
+    document_id: str
+    method: str
+    text: str | None = None
+    visual: VisualTokens | None = None
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a model should read. Sizes are words of texts and tokens of images, added up."""
+
+    parts: tuple[ContextPart, ...] = ()
+    tokens_before: int = 0
+    tokens_after: int = 0
+
+
+@dataclass(slots=True)
+class Clock:
+    """Where a stage's time goes, in seconds."""
+
+    encode_s: float = 0.0
+    index_s: float = 0.0
+    model_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """One query on its way. A stage takes one and returns another; it never changes its argument.
+
+    Attributes:
+        collection: What is searched.
+        content: The query as it arrived, or None where only representations came.
+        k: Hits that each stage returns, at most.
+        given: Ready-made representations of the query, by name.
+        where: Which documents may be found.
+        options: What the request changes.
+        query: The query with its representations, once it is encoded.
+        candidates: The ranking so far, best first.
+        payloads: What the store holds of each candidate, by document id.
+        context: What the refiner made.
+        source: Where the query's representations came from.
+        warnings: What the caller should know.
+        clock: Where the present stage's time goes.
+    """
+
+    collection: str
+    content: RawContent | None
+    k: int
+    given: Mapping[str, Representation] = field(default_factory=dict)
+    where: models.Filter | None = None
+    options: SearchOptions = SearchOptions()
+    query: Query | None = None
+    candidates: Sequence[Candidate] = ()
+    payloads: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    context: Context | None = None
+    source: Source | None = None
+    warnings: tuple[TamisError, ...] = ()
+    clock: Clock = field(default_factory=Clock)

@@ -1,0 +1,271 @@
+"""RetrievalService: turns requests into searches and a search's events into responses."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Literal, NoReturn
+
+import grpc.aio
+
+from tamis.models.errors import InputError
+from tamis.server.cache.embeddings import Policy, Source
+from tamis.server.collections import Collections
+from tamis.server.config import ServerSettings
+from tamis.server.content import raw_content
+from tamis.server.errors import (
+    DeadlineError,
+    NotFoundError,
+    OverloadedError,
+    UnimplementedError,
+    failure_of,
+)
+from tamis.server.messages import document, representations, visual_tokens, where_clause
+from tamis.server.pipeline import Event, Pipeline, StageDone
+from tamis.server.search import Context, Search, SearchOptions
+from tamis.v1 import context_pb2, document_pb2, stage_pb2
+from tamis.v1 import retrieval_service_pb2 as pb
+from tamis.v1.retrieval_service_pb2_grpc import RetrievalServiceServicer
+
+DEFAULT_K = 10
+MAX_DEPTHS = {"retrieve_depth": 10_000, "rerank_depth": 1_000, "refine_depth": 100}
+MAX_REQUEST_ID_BYTES = 64
+# What is kept of the caller's deadline for sending the summary.
+REPLY_S = 0.02
+_POLICIES = {
+    pb.CACHE_POLICY_UNSPECIFIED: Policy.DEFAULT,
+    pb.CACHE_POLICY_DEFAULT: Policy.DEFAULT,
+    pb.CACHE_POLICY_BYPASS: Policy.BYPASS,
+    pb.CACHE_POLICY_REFRESH: Policy.REFRESH,
+}
+_SOURCES = {
+    Source.ENCODER: pb.EMBEDDING_SOURCE_ENCODER,
+    Source.LOCAL: pb.EMBEDDING_SOURCE_LOCAL_CACHE,
+    Source.REDIS: pb.EMBEDDING_SOURCE_REDIS,
+    Source.COALESCED: pb.EMBEDDING_SOURCE_COALESCED,
+}
+
+Write = Callable[[pb.SearchResponse], Awaitable[None]]
+
+
+class RetrievalService(RetrievalServiceServicer):
+    """Answers queries with the server's pipelines."""
+
+    def __init__(
+        self, pipelines: Mapping[str, Pipeline], collections: Collections, settings: ServerSettings
+    ) -> None:
+        self._pipelines = pipelines
+        self._collections = collections
+        self._settings = settings
+        self._in_flight = 0
+
+    async def Search(  # type: ignore[override]  # noqa: N802 - gRPC's name; writes, never yields
+        self,
+        request: pb.SearchRequest,
+        context: grpc.aio.ServicerContext[pb.SearchRequest, pb.SearchResponse],
+    ) -> None:
+        remaining = context.time_remaining()
+        await self.answer(request, context.write, timeout_s=remaining)
+
+    async def SearchSession(  # noqa: N802
+        self, request_iterator: object, context: object
+    ) -> NoReturn:
+        raise UnimplementedError("SearchSession is not there yet; use Search")
+
+    async def BatchSearch(  # noqa: N802
+        self, request: object, context: object
+    ) -> NoReturn:
+        raise UnimplementedError("BatchSearch is not there yet; use Search")
+
+    async def answer(
+        self, request: pb.SearchRequest, write: Write, *, timeout_s: float | None
+    ) -> None:
+        """Writes each event of one search as it happens, the summary last.
+
+        Raises:
+            TamisError: There is nothing to answer with: the request is refused, or its first
+                stage failed.
+        """
+        started = time.perf_counter()
+        deadline = asyncio.get_running_loop().time() + self._time_s(timeout_s)
+        with self._place():
+            pipeline = self._pipeline(request)
+            search = self._search(request)
+            responses = _Responses(request, search, self._collections, write)
+            try:
+                search = await pipeline.run(search, responses.emit, deadline=deadline)
+            except ExceptionGroup as group:  # of the encoders; the first one says what is wrong
+                raise group.exceptions[0] from group
+            await responses.summary(search, time.perf_counter() - started)
+
+    def _time_s(self, timeout_s: float | None) -> float:
+        if timeout_s is None:
+            return self._settings.search_timeout_s
+        if timeout_s <= 0:
+            raise DeadlineError("the deadline had passed when the request arrived")
+        return timeout_s - min(REPLY_S, timeout_s / 10)
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        most = self._settings.limits.max_in_flight
+        if self._in_flight >= most:
+            raise OverloadedError(f"{self._in_flight} searches are in flight; at most {most}")
+        self._in_flight += 1
+        try:
+            yield
+        finally:
+            self._in_flight -= 1
+
+    def _pipeline(self, request: pb.SearchRequest) -> Pipeline:
+        name = request.pipeline if request.HasField("pipeline") else "default"
+        if name not in self._pipelines:
+            raise NotFoundError(f"pipeline {name!r} is not one of: {', '.join(self._pipelines)}")
+        return self._pipelines[name]
+
+    def _search(self, request: pb.SearchRequest) -> Search:
+        limits = self._settings.limits
+        if not request.collection:
+            raise InputError("collection: must be set")
+        k = request.k if request.HasField("k") else DEFAULT_K
+        if not 1 <= k <= limits.max_k:
+            raise InputError(f"k: must be from 1 to {limits.max_k}, not {k}")
+        if len(request.request_id.encode()) > MAX_REQUEST_ID_BYTES:
+            raise InputError(f"request_id: at most {MAX_REQUEST_ID_BYTES} bytes")
+        given = representations(request.representations)
+        content = None
+        if request.HasField("query") or not given:
+            content = raw_content(request.query, limits, where="query")
+        return Search(
+            collection=request.collection,
+            content=content,
+            k=k,
+            given=given,
+            where=where_clause(request.filter) if request.HasField("filter") else None,
+            options=_options(request.options),
+        )
+
+
+class _Responses:
+    """Turns a pipeline's events into one search's responses."""
+
+    def __init__(
+        self, request: pb.SearchRequest, search: Search, collections: Collections, write: Write
+    ) -> None:
+        self._request = request
+        self._search = search
+        self._collections = collections
+        self._write = write
+        self._request_id = request.request_id or uuid.uuid4().hex
+        self._sequence = 0
+        self._final = stage_pb2.STAGE_UNSPECIFIED
+
+    async def emit(self, event: Event) -> None:
+        if isinstance(event, StageDone):
+            self._final = event.stage.kind
+            await self._send(stage=event.stage.kind, result=await self._result(event))
+        else:
+            skipped = stage_pb2.StageSkipped(reason=event.reason, message=event.message)
+            await self._send(stage=event.kind, skipped=skipped)
+
+    async def summary(self, search: Search, seconds: float) -> None:
+        source = pb.EMBEDDING_SOURCE_UNSPECIFIED
+        if search.source is not None:
+            source = _SOURCES[search.source]
+        elif search.given:
+            source = pb.EMBEDDING_SOURCE_REQUEST
+        await self._send(
+            summary=pb.SearchSummary(
+                final_stage=self._final,
+                total_us=_us(seconds),
+                warnings=[failure_of(warning) for warning in search.warnings],
+                embedding_source=source,
+            )
+        )
+
+    async def _send(self, **event: object) -> None:
+        response = pb.SearchResponse(
+            request_id=self._request_id,
+            sequence=self._sequence,
+            **event,  # type: ignore[arg-type]
+        )
+        self._sequence += 1
+        await self._write(response)
+
+    async def _result(self, event: StageDone) -> stage_pb2.StageResult:
+        search, clock = event.search, event.search.clock
+        ranks = {c.document_id: rank for rank, c in enumerate(event.before.candidates)}
+        hits = []
+        for rank, candidate in enumerate(search.candidates[: search.k]):
+            document_id = candidate.document_id
+            hit = stage_pb2.Hit(document_id=document_id, score=candidate.score)
+            hit.movement = ranks.get(document_id, rank) - rank
+            if self._request.view != document_pb2.DOCUMENT_VIEW_ID:
+                payload = search.payloads[document_id]
+                image = None
+                if self._request.view == document_pb2.DOCUMENT_VIEW_FULL:
+                    image = await self._collections.image(search.collection, payload)
+                hit.document.CopyFrom(document(payload, self._request.view, image))
+            hits.append(hit)
+        return stage_pb2.StageResult(
+            hits=hits,
+            context=None if search.context is None else context_message(search.context),
+            timing=stage_pb2.StageTiming(
+                stage=event.stage.kind,
+                total_us=_us(event.seconds),
+                encode_us=_us(clock.encode_s),
+                index_us=_us(clock.index_s),
+                model_us=_us(clock.model_s),
+            ),
+            method=event.stage.method,
+        )
+
+
+def context_message(context: Context) -> context_pb2.Context:
+    """A context as a message."""
+    parts = []
+    for part in context.parts:
+        message = context_pb2.ContextPart(document_id=part.document_id, method=part.method)
+        if part.visual is not None:
+            message.visual_tokens.CopyFrom(visual_tokens(part.visual, part.fingerprint))
+        else:
+            message.text = part.text or ""
+        parts.append(message)
+    return context_pb2.Context(
+        parts=parts, tokens_before=context.tokens_before, tokens_after=context.tokens_after
+    )
+
+
+def _options(message: pb.SearchOptions) -> SearchOptions:
+    depths = {
+        name: getattr(message, name) if message.HasField(name) else None for name in MAX_DEPTHS
+    }
+    for name, value in depths.items():
+        if value is not None and value > MAX_DEPTHS[name]:
+            raise InputError(f"options.{name}: {value}; at most {MAX_DEPTHS[name]}")
+    if message.HasField("refine_budget") and message.refine_budget < 1:
+        raise InputError("options.refine_budget: must be at least 1 token, not 0")
+    return SearchOptions(
+        stop_after=message.stop_after if message.HasField("stop_after") else None,
+        **depths,
+        refine_budget=message.refine_budget if message.HasField("refine_budget") else None,
+        rerank_time_s=_seconds(message, "rerank_time"),
+        refine_time_s=_seconds(message, "refine_time"),
+        policy=_POLICIES.get(message.cache_policy, Policy.DEFAULT),
+        bulk=message.priority == pb.PRIORITY_BULK,
+    )
+
+
+def _seconds(
+    message: pb.SearchOptions, name: Literal["rerank_time", "refine_time"]
+) -> float | None:
+    if not message.HasField(name):
+        return None
+    seconds: float = getattr(message, name).ToTimedelta().total_seconds()
+    if seconds < 0:
+        raise InputError(f"options.{name}: must not be below 0, not {seconds} s")
+    return seconds
+
+
+def _us(seconds: float) -> int:
+    return round(1e6 * seconds)

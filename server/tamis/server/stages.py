@@ -1,0 +1,234 @@
+"""The three stages: retrieve, rerank, refine."""
+
+import asyncio
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from tamis.models.errors import InputError
+from tamis.models.refiners import TextRefiner, VisualRefiner
+from tamis.models.rerankers import Reranker
+from tamis.models.retrievers import Retriever
+from tamis.models.types import Candidate, Content, Kind, Query, Representation, Side, Sparse
+from tamis.server.cache.embeddings import Source
+from tamis.server.collections import Collections
+from tamis.server.content import RawContent
+from tamis.server.encoders import Encoders
+from tamis.server.pipeline import SkipStage
+from tamis.server.plans import ask
+from tamis.server.search import Context, ContextPart, Search
+from tamis.v1 import stage_pb2 as pb
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieve:
+    """Encodes the query, plans the search and asks the index.
+
+    Attributes:
+        also: Representations that later stages will want: the same forward pass makes them.
+    """
+
+    name: str
+    retriever: Retriever
+    encoders: Encoders
+    collections: Collections
+    depth: int
+    also: Collection[str] = ()
+
+    @property
+    def kind(self) -> pb.Stage.ValueType:
+        return pb.STAGE_RETRIEVE
+
+    @property
+    def method(self) -> str:
+        return self.name
+
+    def time_s(self, search: Search) -> float | None:
+        return None
+
+    async def __call__(self, search: Search) -> Search:
+        collection = await self.collections.schema(search.collection)
+        started = time.perf_counter()
+        query, source = await self._encoded(search)
+        search.clock.encode_s += time.perf_counter() - started
+        depth = max(search.k, search.options.retrieve_depth or self.depth)
+        plan = self.retriever.plan(query, depth)
+        if plan is None:
+            raise InputError(
+                f"query: {self.name} needs one of {', '.join(self.retriever.needs)}; this query "
+                f"gives {', '.join(query.representations) or 'none'}"
+            )
+        self.collections.check(search.collection, collection, plan)
+        started = time.perf_counter()
+        points = await ask(self.collections.store, search.collection, plan, search.where)
+        search.clock.index_s += time.perf_counter() - started
+        payloads = {point.payload["id"]: point.payload for point in points if point.payload}
+        candidates = [
+            Candidate(point.payload["id"], point.score, Content(text=point.payload.get("text")))
+            for point in points
+            if point.payload
+        ]
+        return replace(search, query=query, source=source, candidates=candidates, payloads=payloads)
+
+    async def _encoded(self, search: Search) -> tuple[Query, Source | None]:
+        self._check(search.given)
+        if search.content is None:
+            return Query(Content(), search.given), None
+        needed = {*self.retriever.needs, *self.also} - search.given.keys()
+        query, source = await self.encoders.query(
+            search.content, needed, policy=search.options.policy, bulk=search.options.bulk
+        )
+        return replace(query, representations={**query.representations, **search.given}), source
+
+    def _check(self, given: Mapping[str, Representation]) -> None:
+        heads = self.encoders.heads
+        for name, value in given.items():
+            if name not in heads:
+                raise InputError(
+                    f"representations[{name!r}]: not one of {', '.join(sorted(heads))}"
+                )
+            kind = heads[name].kind
+            if isinstance(value, Sparse) != (kind is Kind.SPARSE):
+                raise InputError(f"representations[{name!r}]: needs to be {kind}")
+            if isinstance(value, Sparse):
+                continue
+            axes, dim = 1 if kind is Kind.DENSE else 2, heads[name].dim
+            if value.ndim != axes or value.shape[-1] != dim:
+                raise InputError(
+                    f"representations[{name!r}]: has shape {list(value.shape)}; needs {axes} axes, "
+                    f"the last one of {dim}"
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class Rerank:
+    """Orders the best candidates again."""
+
+    name: str
+    reranker: Reranker
+    collections: Collections
+    depth: int
+
+    @property
+    def kind(self) -> pb.Stage.ValueType:
+        return pb.STAGE_RERANK
+
+    @property
+    def method(self) -> str:
+        return self.name
+
+    def time_s(self, search: Search) -> float | None:
+        return search.options.rerank_time_s
+
+    async def __call__(self, search: Search) -> Search:
+        asked = search.options.rerank_depth
+        depth = self.depth if asked is None else asked
+        if depth == 0:
+            raise SkipStage(pb.SKIP_REASON_DISABLED, "its depth is 0")
+        if not search.candidates or search.query is None:
+            raise SkipStage(pb.SKIP_REASON_NO_INPUT, "there are no candidates")
+        # Scores of two methods cannot stand in one ranking, so all that is returned is reranked.
+        head = search.candidates[: max(depth, search.k)]
+        if self.reranker.needs:
+            started = time.perf_counter()
+            head = await self._with_representations(search.collection, head)
+            search.clock.index_s += time.perf_counter() - started
+        started = time.perf_counter()
+        ranked = await asyncio.to_thread(self.reranker.rerank, search.query, head)
+        search.clock.model_s += time.perf_counter() - started
+        return replace(search, candidates=[replace(c, representations={}) for c in ranked])
+
+    async def _with_representations(
+        self, collection: str, candidates: Sequence[Candidate]
+    ) -> list[Candidate]:
+        vectors = await self.collections.representations(
+            collection, [candidate.document_id for candidate in candidates], self.reranker.needs
+        )
+        return [replace(c, representations=vectors.get(c.document_id, {})) for c in candidates]
+
+
+@dataclass(frozen=True, slots=True)
+class Refine:
+    """Turns the best documents into context: fewer visual tokens, fewer sentences."""
+
+    visual: VisualRefiner | None
+    visual_name: str
+    text: TextRefiner | None
+    text_name: str
+    encoder: str
+    encoders: Encoders
+    collections: Collections
+    depth: int
+
+    @property
+    def kind(self) -> pb.Stage.ValueType:
+        return pb.STAGE_REFINE
+
+    @property
+    def method(self) -> str:
+        return "+".join(name for name in (self.visual_name, self.text_name) if name) or "identity"
+
+    def time_s(self, search: Search) -> float | None:
+        return search.options.refine_time_s
+
+    async def __call__(self, search: Search) -> Search:
+        asked = search.options.refine_depth
+        depth = self.depth if asked is None else asked
+        if depth == 0:
+            raise SkipStage(pb.SKIP_REASON_DISABLED, "its depth is 0")
+        if not search.candidates or search.query is None:
+            raise SkipStage(pb.SKIP_REASON_NO_INPUT, "there are no candidates")
+        payloads = [search.payloads[c.document_id] for c in search.candidates[:depth]]
+        documents = []
+        for payload in payloads:
+            image = await self.collections.image(search.collection, payload)
+            documents.append((payload["id"], RawContent(payload.get("text"), image)))
+        started = time.perf_counter()
+        context = await self.refined(search.query, documents, budget=search.options.refine_budget)
+        search.clock.model_s += time.perf_counter() - started
+        return replace(search, context=context)
+
+    async def refined(
+        self, query: Query, documents: Sequence[tuple[str, RawContent]], *, budget: int | None
+    ) -> Context:
+        """The context of these documents, best first."""
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(self._document(query, name, content, budget))
+                for name, content in documents
+            ]
+        contexts = [task.result() for task in tasks]
+        return Context(
+            parts=tuple(part for context in contexts for part in context.parts),
+            tokens_before=sum(context.tokens_before for context in contexts),
+            tokens_after=sum(context.tokens_after for context in contexts),
+        )
+
+    async def _document(
+        self, query: Query, name: str, content: RawContent, budget: int | None
+    ) -> Context:
+        parts, before, after = [], 0, 0
+        if content.image is not None and self.visual is not None:
+            image = replace(content, text=None, _decoding=[])
+            encoding = await self.encoders.encode(self.encoder, image, Side.DOCUMENT)
+            if encoding.visual is not None:
+                refiner = replace(self.visual, budget=budget) if budget else self.visual
+                kept = await asyncio.to_thread(refiner.refine, encoding.visual)
+                fingerprint = self.encoders[self.encoder].fingerprint
+                parts.append(
+                    ContextPart(name, self.visual_name, visual=kept, fingerprint=fingerprint)
+                )
+                before, after = before + len(encoding.visual), after + len(kept)
+        if content.text is not None:
+            kept_text, method = content.text, "identity"
+            count = _words
+            if self.text is not None:
+                count, method = self.text.count, self.text_name
+                kept_text = await asyncio.to_thread(self.text.refine, query, content.text)
+            parts.append(ContextPart(name, method, text=kept_text))
+            before, after = before + count(content.text), after + count(kept_text)
+        return Context(tuple(parts), before, after)
+
+
+def _words(text: str) -> int:
+    return len(text.split())
