@@ -11,10 +11,10 @@ from pathlib import Path
 
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 from tamis.server.interceptors import CallInterceptor
 from tamis.server.metrics import Metrics, serve_metrics
 
+from tamis.server import reflection
 from tamis.server.app import App, open_app
 from tamis.server.config import ServerSettings, default_settings, read
 from tamis.v1 import (
@@ -74,8 +74,7 @@ class Server:
     async def __aenter__(self) -> "Server":
         self._app.serve_on(self._server, drain=self._drain_asked.set)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
-        reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), self._server)
+        reflection.enable((*SERVICES, health.SERVICE_NAME), self._server)
         self.port = self._server.add_insecure_port(self._app.settings.listen)
         await self._server.start()
         for name in ("", *SERVICES):
