@@ -1,0 +1,127 @@
+"""The Python client of tamis: `Client`, and `AsyncClient` for asyncio. It needs grpcio alone.
+
+from tamis.client import Client
+
+with Client("localhost:50051") as client:
+    for hit in client.hits("a red bicycle", collection="stamps", k=3):
+        print(hit.score, hit.document_id)
+"""
+
+from tamis.client.aio import AsyncClient
+from tamis.client.aio_streams import AsyncSearchStream, AsyncUpsertStream
+from tamis.client.enums import (
+    CachePolicy,
+    EmbeddingSource,
+    Priority,
+    Reason,
+    Side,
+    SkipReason,
+    Stage,
+    VectorKind,
+    View,
+)
+from tamis.client.errors import (
+    AlreadyExistsError,
+    CallCancelledError,
+    DeadlineExceededError,
+    FailedPreconditionError,
+    InternalError,
+    InvalidRequestError,
+    NotFoundError,
+    OverloadedError,
+    PermissionDeniedError,
+    TamisClientError,
+    UnavailableError,
+    UnimplementedError,
+)
+from tamis.client.filters import Filter, all_of, any_of, none_of
+from tamis.client.sync import Client
+from tamis.client.sync_streams import SearchStream, UpsertStream
+from tamis.client.tensors import (
+    Context,
+    ContextPart,
+    Embedding,
+    KeyValueCache,
+    SparseVector,
+    Tensor,
+    VisualTokens,
+)
+from tamis.client.types import (
+    CallOptions,
+    Collection,
+    Document,
+    DocumentFailure,
+    Event,
+    Failure,
+    Hit,
+    Input,
+    Limits,
+    Query,
+    SearchOptions,
+    SearchSummary,
+    ServerInfo,
+    StageResult,
+    StageSkipped,
+    StageTiming,
+    UpsertProgress,
+    VectorField,
+)
+
+__all__ = [
+    "AlreadyExistsError",
+    "AsyncClient",
+    "AsyncSearchStream",
+    "AsyncUpsertStream",
+    "CachePolicy",
+    "CallCancelledError",
+    "CallOptions",
+    "Client",
+    "Collection",
+    "Context",
+    "ContextPart",
+    "DeadlineExceededError",
+    "Document",
+    "DocumentFailure",
+    "Embedding",
+    "EmbeddingSource",
+    "Event",
+    "FailedPreconditionError",
+    "Failure",
+    "Filter",
+    "Hit",
+    "Input",
+    "InternalError",
+    "InvalidRequestError",
+    "KeyValueCache",
+    "Limits",
+    "NotFoundError",
+    "OverloadedError",
+    "PermissionDeniedError",
+    "Priority",
+    "Query",
+    "Reason",
+    "SearchOptions",
+    "SearchStream",
+    "SearchSummary",
+    "ServerInfo",
+    "Side",
+    "SkipReason",
+    "SparseVector",
+    "Stage",
+    "StageResult",
+    "StageSkipped",
+    "StageTiming",
+    "TamisClientError",
+    "Tensor",
+    "UnavailableError",
+    "UnimplementedError",
+    "UpsertProgress",
+    "UpsertStream",
+    "VectorField",
+    "VectorKind",
+    "View",
+    "VisualTokens",
+    "all_of",
+    "any_of",
+    "none_of",
+]

@@ -1,0 +1,125 @@
+"""What a search sends. Pure functions."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
+
+from tamis.client import enums, filters, messages, types
+from tamis.v1 import document_pb2, retrieval_service_pb2, stage_pb2
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A search to be sent.
+
+    Attributes:
+        request: Complete, but for a picture that is still a path.
+        picture: That path, or None.
+    """
+
+    request: retrieval_service_pb2.SearchRequest
+    picture: Path | None
+
+    def load(self) -> None:
+        """Reads the picture into the request. Blocks.
+
+        Raises:
+            OSError: The file cannot be read.
+        """
+        if self.picture is not None:
+            self.request.query.image.data = self.picture.read_bytes()
+
+
+def build(
+    query: types.Input | None,
+    *,
+    collection: str,
+    text: str | None,
+    image: bytes | Path | None,
+    instruction: str | None,
+    k: int,
+    pipeline: str | None,
+    filter: filters.Filterable | None,
+    view: str,
+    options: types.SearchOptions,
+) -> Search:
+    """The search that a client's `search` asks for.
+
+    Raises:
+        TypeError: An option is unknown.
+        ValueError: There is nothing to search for, or a filter or an option has no known form.
+    """
+    if unknown := options.keys() - types.SearchOptions.__annotations__.keys():
+        raise TypeError(f"search has no option {', '.join(sorted(unknown))}")
+    sought = _sought(query, text, image, instruction)
+    ready = options.get("representations", {})
+    content = None if sought is None and ready else messages.content(sought or types.Query())
+    request = retrieval_service_pb2.SearchRequest(
+        collection=collection,
+        query=content,
+        representations=[messages.representation_message(*one) for one in ready.items()],
+        k=k,
+        pipeline=pipeline,
+        filter=None if filter is None else filters.message(filter),
+        view=messages.number_of(enums.View, document_pb2.DocumentView, view),
+        options=_options(options),
+    )
+    return Search(request, _path(sought))
+
+
+def _sought(
+    query: types.Input | None,
+    text: str | None,
+    image: bytes | Path | None,
+    instruction: str | None,
+) -> types.Query | None:
+    found = types.Query() if query is None else as_query(query)
+    twice = (found.text, text), (found.image, image), (found.instruction, instruction)
+    if any(None not in pair for pair in twice):
+        raise ValueError("the query is given twice: by place and by name")
+    whole = types.Query(
+        found.text if text is None else text,
+        found.image if image is None else image,
+        found.instruction if instruction is None else instruction,
+    )
+    return None if whole == types.Query() else whole
+
+
+def as_query(given: types.Input) -> types.Query:
+    """A text, a picture's bytes or its path, as a query."""
+    match given:
+        case types.Query():
+            return given
+        case str():
+            return types.Query(text=given)
+        case bytes() | Path():
+            return types.Query(image=given)
+    raise ValueError(f"a query is a str, bytes, a Path or a Query, not {type(given).__name__}")
+
+
+def _path(query: types.Query | None) -> Path | None:
+    return query.image if query and isinstance(query.image, Path) else None
+
+
+def _options(options: types.SearchOptions) -> retrieval_service_pb2.SearchOptions | None:
+    names = ("retrieve_depth", "rerank_depth", "refine_depth", "refine_budget")
+    fields: dict[str, Any] = {name: options.get(name) for name in names}
+    for name in ("rerank_time", "refine_time"):
+        seconds = options.get(f"{name}_s")
+        if isinstance(seconds, int | float):
+            fields[name] = Duration(
+                seconds=int(seconds), nanos=round((seconds - int(seconds)) * 1e9)
+            )
+    words: tuple[tuple[str, Any, Any], ...] = (
+        ("stop_after", enums.Stage, stage_pb2.Stage),
+        ("cache_policy", enums.CachePolicy, retrieval_service_pb2.CachePolicy),
+        ("priority", enums.Priority, retrieval_service_pb2.Priority),
+    )
+    for name, enum, wrapper in words:
+        word = options.get(name)
+        if isinstance(word, str):
+            fields[name] = messages.number_of(enum, wrapper, word)
+    given = {name: value for name, value in fields.items() if value is not None}
+    return retrieval_service_pb2.SearchOptions(**given) if given else None
