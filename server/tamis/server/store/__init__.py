@@ -110,3 +110,21 @@ class VectorStore(Protocol):
     async def close(self) -> None:
         """Lets go of connections and processes."""
         ...
+
+
+def point(
+    identifier: str, *, vectors: Mapping[str, Any], payload: Mapping[str, Any]
+) -> models.PointStruct:
+    """A point that carries its vectors as they are: numpy arrays stay arrays.
+
+    `models.PointStruct(...)` itself makes lists of them and checks every float, which takes 4 ms
+    for 144 x 384 of them.
+
+    Args:
+        identifier: A UUID.
+        vectors: Arrays of shape [dim] or [count, dim], or `models.SparseVector`, by field.
+        payload: JSON.
+    """
+    return models.PointStruct.model_construct(
+        id=identifier, vector=dict(vectors), payload=dict(payload)
+    )

@@ -1,0 +1,89 @@
+"""`python -m tamis.server.store.engine --folder data/engine --socket /run/tamis/engine.sock`."""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+import grpc
+
+from tamis.server.store.engine.collections import Collections, FolderInUseError, locked
+from tamis.server.store.engine.service import Service
+
+_LOG = logging.getLogger(__name__)
+# How long a process that is about to end may take to let go of the folder, in seconds.
+_LOCK_WAIT_S = 5.0
+# Writes are flushed this long after the first one, in seconds, and the log behind them let go.
+_FLUSH_AFTER_S = 5.0
+
+
+async def _flush_now_and_then(collections: Collections) -> None:
+    while True:
+        await asyncio.sleep(_FLUSH_AFTER_S)
+        for collection in list(collections):
+            if collection.dirty:
+                collection.flush()
+                await asyncio.sleep(0)
+
+
+async def _serve(collections: Collections, arguments: argparse.Namespace) -> None:
+    """Answers until SIGTERM, SIGINT or, if so asked, the end of standard input."""
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    if arguments.until_stdin_ends:
+        # The other end is held by whoever started us: it ends when they do, however they do.
+        def heard() -> None:
+            if not os.read(sys.stdin.fileno(), 4096):
+                stopped.set()
+
+        loop.add_reader(sys.stdin.fileno(), heard)
+    server = grpc.aio.server(
+        options=[
+            ("grpc.max_receive_message_length", arguments.max_message_bytes),
+            ("grpc.max_send_message_length", arguments.max_message_bytes),
+        ],
+        maximum_concurrent_rpcs=arguments.max_calls,
+    )
+    server.add_generic_rpc_handlers(tuple(Service(collections).handlers()))
+    arguments.socket.unlink(missing_ok=True)
+    server.add_insecure_port(f"unix:{arguments.socket}")
+    await server.start()
+    _LOG.info("serving %s on %s", arguments.folder, arguments.socket)
+    flushing = asyncio.create_task(_flush_now_and_then(collections))
+    await stopped.wait()
+    flushing.cancel()
+    await server.stop(grace=1.0)
+    arguments.socket.unlink(missing_ok=True)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tamis.server.store.engine")
+    parser.add_argument("--folder", type=Path, required=True, help="where the collections are")
+    parser.add_argument("--socket", type=Path, required=True, help="the Unix socket to serve on")
+    parser.add_argument("--max-message-bytes", type=int, default=128 << 20)
+    parser.add_argument("--max-calls", type=int, default=1024, help="calls in flight at most")
+    parser.add_argument("--until-stdin-ends", action="store_true", help="exit with the parent")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Serves one folder; the exit status is 1 where it cannot."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    arguments = _arguments()
+    try:
+        with locked(arguments.folder, wait_s=_LOCK_WAIT_S):
+            collections = Collections(arguments.folder)
+            asyncio.run(_serve(collections, arguments))
+            collections.close()
+    except (FolderInUseError, OSError, RuntimeError) as error:
+        _LOG.error("%s", error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,204 @@
+"""The part of Qdrant's gRPC API that the embedded engine answers.
+
+Handlers run on the event loop, one after another: the engine's binding holds Python's lock in every
+call, so that threads would only wait for one another.
+"""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc as rpc
+import qdrant_edge
+from google.protobuf.message import Message
+from qdrant_client import grpc
+
+from tamis.server.store.engine import edge, schema
+from tamis.server.store.engine.collections import (
+    Collections,
+    CollectionThereError,
+    DamagedError,
+    NoCollectionError,
+)
+from tamis.server.store.engine.filters import filter_of, point_id
+
+_LOG = logging.getLogger(__name__)
+_STATUS: dict[type[Exception], rpc.StatusCode] = {
+    NoCollectionError: rpc.StatusCode.NOT_FOUND,
+    CollectionThereError: rpc.StatusCode.ALREADY_EXISTS,
+    DamagedError: rpc.StatusCode.FAILED_PRECONDITION,
+    edge.UnsupportedError: rpc.StatusCode.UNIMPLEMENTED,
+    ValueError: rpc.StatusCode.INVALID_ARGUMENT,
+    TypeError: rpc.StatusCode.INVALID_ARGUMENT,
+    OverflowError: rpc.StatusCode.INVALID_ARGUMENT,
+}
+# The binding raises plain `Exception`; these are the engine's own troubles, the rest the caller's.
+_INTERNAL = ("Service runtime error", "Service internal error", "Inconsistent storage", "Timeout")
+
+Answer = Callable[[Any], Awaitable[Message]]
+
+
+def _status(error: Exception) -> rpc.StatusCode:
+    for kind, code in _STATUS.items():
+        if isinstance(error, kind):
+            return code
+    if type(error) is Exception and not str(error).startswith(_INTERNAL):
+        return rpc.StatusCode.INVALID_ARGUMENT
+    return rpc.StatusCode.INTERNAL
+
+
+def _handler(answer: Answer, request: type[Message]) -> Any:
+    """A method that does nothing for a caller who has gone, and says what is wrong."""
+
+    async def handle(message: Message, context: rpc.aio.ServicerContext[Any, Any]) -> Message:
+        remaining = context.time_remaining()
+        if remaining is not None and remaining <= 0:  # type: ignore[redundant-expr]
+            await context.abort(rpc.StatusCode.DEADLINE_EXCEEDED, "waited too long for its turn")
+        try:
+            return await answer(message)
+        except Exception as error:
+            code = _status(error)
+            if code is rpc.StatusCode.INTERNAL:
+                _LOG.exception("%s failed", request.__name__)
+            await context.abort(code, str(error))
+            raise AssertionError("abort returns") from error
+
+    return rpc.unary_unary_rpc_method_handler(
+        handle,
+        request_deserializer=request.FromString,
+        response_serializer=lambda response: response.SerializeToString(),
+    )
+
+
+class Service:
+    """Answers Qdrant's calls from the collections of one folder."""
+
+    def __init__(self, collections: Collections) -> None:
+        self._collections = collections
+
+    def handlers(self) -> list[rpc.GenericRpcHandler]:
+        """What a server is given."""
+        return [
+            rpc.method_handlers_generic_handler(
+                service,
+                {name: _handler(answer, kind) for name, (answer, kind) in methods.items()},
+            )
+            for service, methods in self._methods().items()
+        ]
+
+    def _methods(self) -> dict[str, dict[str, tuple[Answer, type[Message]]]]:
+        return {
+            "qdrant.Qdrant": {"HealthCheck": (self._health, grpc.HealthCheckRequest)},
+            "qdrant.Collections": {
+                "Create": (self._create, grpc.CreateCollection),
+                "Delete": (self._drop, grpc.DeleteCollection),
+                "List": (self._list, grpc.ListCollectionsRequest),
+                "Get": (self._info, grpc.GetCollectionInfoRequest),
+                "CollectionExists": (self._exists, grpc.CollectionExistsRequest),
+            },
+            "qdrant.Points": {
+                "Upsert": (self._upsert, grpc.UpsertPoints),
+                "Delete": (self._delete, grpc.DeletePoints),
+                "Get": (self._get, grpc.GetPoints),
+                "Query": (self._query, grpc.QueryPoints),
+                "Count": (self._count, grpc.CountPoints),
+                "Scroll": (self._scroll, grpc.ScrollPoints),
+            },
+        }
+
+    async def _health(self, _: grpc.HealthCheckRequest) -> grpc.HealthCheckReply:
+        return grpc.HealthCheckReply(title="tamis engine", version=_version())
+
+    async def _create(self, request: grpc.CreateCollection) -> grpc.CollectionOperationResponse:
+        self._collections.create(request)
+        return grpc.CollectionOperationResponse(result=True)
+
+    async def _drop(self, request: grpc.DeleteCollection) -> grpc.CollectionOperationResponse:
+        await self._collections.drop(request.collection_name)
+        return grpc.CollectionOperationResponse(result=True)
+
+    async def _list(self, _: grpc.ListCollectionsRequest) -> grpc.ListCollectionsResponse:
+        return grpc.ListCollectionsResponse(
+            collections=[
+                grpc.CollectionDescription(name=name) for name in self._collections.names()
+            ]
+        )
+
+    async def _info(self, request: grpc.GetCollectionInfoRequest) -> grpc.GetCollectionInfoResponse:
+        collection = self._collections[request.collection_name]
+        return grpc.GetCollectionInfoResponse(
+            result=schema.info(collection.description, collection.shard.info())
+        )
+
+    async def _exists(self, request: grpc.CollectionExistsRequest) -> grpc.CollectionExistsResponse:
+        exists = request.collection_name in self._collections
+        return grpc.CollectionExistsResponse(result=grpc.CollectionExists(exists=exists))
+
+    async def _upsert(self, request: grpc.UpsertPoints) -> grpc.PointsOperationResponse:
+        points = [edge.point(point) for point in request.points]
+        return await self._update(
+            request.collection_name, qdrant_edge.UpdateOperation.upsert_points(points)
+        )
+
+    async def _delete(self, request: grpc.DeletePoints) -> grpc.PointsOperationResponse:
+        operation = qdrant_edge.UpdateOperation
+        if request.points.WhichOneof("points_selector_one_of") == "filter":
+            update = operation.delete_points_by_filter(filter_of(request.points.filter))
+        else:
+            update = operation.delete_points([point_id(i) for i in request.points.points.ids])
+        return await self._update(request.collection_name, update)
+
+    async def _update(
+        self, name: str, operation: qdrant_edge.UpdateOperation
+    ) -> grpc.PointsOperationResponse:
+        collection = self._collections[name]
+        collection.update(operation)
+        await collection.sync()
+        return grpc.PointsOperationResponse(
+            result=grpc.UpdateResult(status=grpc.UpdateStatus.Completed)
+        )
+
+    async def _get(self, request: grpc.GetPoints) -> grpc.GetResponse:
+        found = self._collections[request.collection_name].shard.retrieve(
+            [point_id(identifier) for identifier in request.ids],
+            edge.with_payload(request.with_payload),
+            edge.with_vectors(request.with_vectors),
+        )
+        return grpc.GetResponse(result=[edge.retrieved(record) for record in found])
+
+    async def _query(self, request: grpc.QueryPoints) -> grpc.QueryResponse:
+        start = time.perf_counter()
+        shard = self._collections[request.collection_name].shard
+        found = shard.query(edge.query(request))
+        return grpc.QueryResponse(
+            result=[edge.scored(point) for point in found], time=time.perf_counter() - start
+        )
+
+    async def _count(self, request: grpc.CountPoints) -> grpc.CountResponse:
+        where = filter_of(request.filter) if request.HasField("filter") else None
+        count = self._collections[request.collection_name].shard.count(
+            qdrant_edge.CountRequest(exact=request.exact, filter=where)
+        )
+        return grpc.CountResponse(result=grpc.CountResult(count=count))
+
+    async def _scroll(self, request: grpc.ScrollPoints) -> grpc.ScrollResponse:
+        found, following = self._collections[request.collection_name].shard.scroll(
+            qdrant_edge.ScrollRequest(
+                offset=point_id(request.offset) if request.HasField("offset") else None,
+                limit=request.limit if request.HasField("limit") else 10,
+                filter=filter_of(request.filter) if request.HasField("filter") else None,
+                with_payload=edge.with_payload(request.with_payload),
+                with_vector=edge.with_vectors(request.with_vectors),
+            )
+        )
+        return grpc.ScrollResponse(
+            result=[edge.retrieved(record) for record in found],
+            next_page_offset=None if following is None else edge.id_message(following),
+        )
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("qdrant-edge-py")

@@ -1,0 +1,154 @@
+"""One engine for all contract tests, and the same protocol over qdrant-client's local mode."""
+
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from qdrant_client import AsyncQdrantClient, models
+
+from tamis.server.config import StoreSettings
+from tamis.server.store import (
+    CollectionExistsError,
+    CollectionSchema,
+    UnknownCollectionError,
+    VectorStore,
+)
+from tamis.server.store.opening import open_store
+
+
+def listed(vector: Any) -> Any:
+    """Arrays as lists, which is what local mode takes."""
+    if isinstance(vector, dict):
+        return {name: listed(value) for name, value in vector.items()}
+    return vector.tolist() if isinstance(vector, np.ndarray) else vector
+
+
+class LocalStore:
+    """qdrant-client's own reading of the query model: brute force in numpy, in memory."""
+
+    def __init__(self) -> None:
+        self._client = AsyncQdrantClient(":memory:")
+        self._metadata: dict[str, dict[str, Any]] = {}
+
+    async def _known(self, collection: str) -> None:
+        if not await self._client.collection_exists(collection):
+            raise UnknownCollectionError(collection)
+
+    async def create(self, collection: str, schema: CollectionSchema) -> None:
+        if await self._client.collection_exists(collection):
+            raise CollectionExistsError(collection)
+        self._metadata[collection] = dict(schema.metadata)
+        await self._client.create_collection(
+            collection,
+            vectors_config=dict(schema.vectors),
+            sparse_vectors_config=dict(schema.sparse),
+        )
+
+    async def drop(self, collection: str) -> None:
+        await self._known(collection)
+        await self._client.delete_collection(collection)
+
+    async def names(self) -> list[str]:
+        response = await self._client.get_collections()
+        return sorted(description.name for description in response.collections)
+
+    async def schema(self, collection: str) -> CollectionSchema:
+        await self._known(collection)
+        params = (await self._client.get_collection(collection)).config.params
+        assert isinstance(params.vectors, dict)
+        return CollectionSchema(
+            params.vectors, params.sparse_vectors or {}, self._metadata[collection]
+        )
+
+    async def count(self, collection: str, where: models.Filter | None = None) -> int:
+        await self._known(collection)
+        return (await self._client.count(collection, count_filter=where)).count
+
+    async def upsert(self, collection: str, points: Sequence[models.PointStruct]) -> None:
+        await self._known(collection)
+        if not points:  # which it refuses, as a cluster does; our adapter sends nothing then
+            return
+        await self._client.upsert(
+            collection,
+            [
+                models.PointStruct(id=p.id, vector=listed(p.vector), payload=p.payload)
+                for p in points
+            ],
+        )
+
+    async def delete(self, collection: str, which: Sequence[str] | models.Filter) -> None:
+        await self._known(collection)
+        if not isinstance(which, models.Filter) and not which:
+            return
+        selector: Any = which if isinstance(which, models.Filter) else list(which)
+        await self._client.delete(collection, selector)
+
+    async def retrieve(
+        self, collection: str, ids: Sequence[str], *, vectors: Sequence[str] = ()
+    ) -> list[models.Record]:
+        await self._known(collection)
+        found = await self._client.retrieve(collection, list(ids), with_vectors=list(vectors))
+        by_id = {str(record.id): record for record in found}
+        return [by_id[i] for i in ids if i in by_id]
+
+    async def query(
+        self,
+        collection: str,
+        query: models.Query,
+        *,
+        limit: int,
+        using: str | None = None,
+        prefetch: Sequence[models.Prefetch] = (),
+        where: models.Filter | None = None,
+        exact: bool = False,
+        vectors: Sequence[str] = (),
+    ) -> list[models.ScoredPoint]:
+        await self._known(collection)
+        response = await self._client.query_points(
+            collection,
+            query=query,
+            using=using,
+            prefetch=list(prefetch) or None,
+            query_filter=where,
+            limit=limit,
+            with_vectors=list(vectors),
+        )
+        return response.points
+
+    async def close(self) -> None:
+        await self._client.close()
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An engine's address. It starts in 1.5 s, so that tests share it where they can."""
+    folder = tmp_path_factory.mktemp("engine")
+    socket = folder / "engine.sock"
+    command = [sys.executable, "-m", "tamis.server.store.engine", "--until-stdin-ends"]
+    with subprocess.Popen(
+        [*command, "--folder", str(folder / "collections"), "--socket", str(socket)],
+        stdin=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    ) as process:
+        yield f"unix:{socket}"
+        assert process.stdin
+        process.stdin.close()
+        assert process.wait(timeout=30) == 0
+
+
+@pytest.fixture(params=["embedded", "local"])
+async def store(request: pytest.FixtureRequest, engine: str) -> AsyncIterator[VectorStore]:
+    """A store without collections: the embedded engine, then local mode, for the same test."""
+    if request.param == "local":
+        local = LocalStore()
+        yield local
+        await local.close()
+        return
+    async with open_store(StoreSettings(url=engine)) as store:
+        yield store
+        for name in await store.names():
+            await store.drop(name)
