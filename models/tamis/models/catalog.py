@@ -1,6 +1,7 @@
 """Finds methods by name. The folder is the registry: a method's name is its file's name."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any, TypeVar
@@ -45,8 +46,27 @@ def load(
 ) -> M:
     """A ready method: `load(Refiner, "divprune", {"budget": 64})`.
 
+    A setting that is itself a method of the family is a table of `method` and `settings`.
+
     Raises:
         SettingsError: The method is unknown, or a setting is not one that it declares.
         ModelError: A model that it needs cannot be opened.
     """
-    return build(find(family, name), settings, where=where or name, open_as=open_as)
+    where = where or name
+
+    def nested(table: Any) -> M:
+        if not isinstance(table, Mapping):
+            raise SettingsError(f"{where}: expected a table of method and settings, got {table!r}")
+        inner = build(Nested, table, where=where)
+        below = f"{where}.{inner.method}"
+        return load(family, inner.method, inner.settings, where=below, open_as=open_as)
+
+    return build(find(family, name), settings, where=where, open_as={**open_as, family: nested})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nested:
+    """A method as a setting of another one."""
+
+    method: str
+    settings: dict[str, Any] = field(default_factory=dict)

@@ -8,7 +8,10 @@ opened from a folder. One forward pass gives every head.
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float, Int
 
 from tamis.models.method import Method
 from tamis.models.types import Content, Encoding, Head, Modality, Side
@@ -49,3 +52,34 @@ class Encoder(Method):
 
         A head whose input a content lacks is left out of its encoding.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class TokenStates:
+    """What an encoder makes of one text, token by token; special tokens are left out.
+
+    Attributes:
+        states: The last hidden states.
+        offsets: The first character of each token and the one after its last.
+    """
+
+    states: Float[np.ndarray, "tokens dim"]
+    offsets: Int[np.ndarray, "tokens 2"]
+
+
+@runtime_checkable
+class TokenEncoder(Protocol):
+    """A text encoder that also says what it makes of each token in its context."""
+
+    @property
+    def max_tokens(self) -> int:
+        """How many tokens of one text it reads, special ones not counted."""
+        ...
+
+    def counts(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens each text is, special ones not counted, however long it is."""
+        ...
+
+    def token_states(self, texts: Sequence[str]) -> list[TokenStates]:
+        """The states of each text's tokens; those beyond `max_tokens` are left out."""
+        ...

@@ -14,8 +14,7 @@ from jaxtyping import Float
 
 from tamis.models.blocks.batches import alike
 from tamis.models.blocks.similarity import unit
-from tamis.models.encoders import Encoder
-from tamis.models.runtimes import TokenStates
+from tamis.models.encoders import Encoder, TokenStates
 from tamis.models.runtimes.folder import ModelFolder, Recipe
 from tamis.models.runtimes.onnx import OnnxSession
 from tamis.models.runtimes.tokenizer import Tokenizer, Tokens
@@ -24,6 +23,7 @@ from tamis.models.types import Content, Encoding, Head, Kind, Modality, Paper, R
 __all__ = ("MiniLM",)
 
 SPECIAL = 2  # [CLS] before a text and [SEP] after it
+ROOM = 8192  # tokens that one run reads, which bounds its memory
 BYTES_A_TOKEN = 4  # of English in WordPiece, and near enough elsewhere to size a batch
 
 
@@ -129,7 +129,7 @@ class MiniLM(Encoder):
         """Each text's states, special tokens included, padding left out."""
         lengths = tokens.lengths
         states: dict[int, Float[np.ndarray, "length dim"]] = {}
-        for group in alike(lengths):
+        for group in alike(lengths, room=ROOM):
             made = self._session.run(tokens.take(group).inputs())["states"]
             states |= {int(i): own[: lengths[i]] for i, own in zip(group, made, strict=True)}
         return [states[i] for i in range(len(lengths))]

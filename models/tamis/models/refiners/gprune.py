@@ -1,0 +1,70 @@
+"""G-Prune keeps the visual tokens in which information gathers when it flows over their graph.
+
+Tokens that are alike are linked; each starts with its own norm and passes what it holds along its
+links, a few times over. A token's score is what it then holds, shared among its links.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Float
+
+from tamis.models.blocks.similarity import cosine_within
+from tamis.models.refiners import ScoreRefiner
+from tamis.models.types import Paper, VisualTokens
+
+__all__ = ("GPrune",)
+
+UNLINKED = -5000.0  # the authors' logit of a missing link: its weight underflows to 0
+NO_LOGIT = 1e-6  # and the size below which they take one for missing
+
+
+@dataclass(frozen=True, kw_only=True)
+class GPrune(ScoreRefiner):
+    """Propagation over the graph of similar tokens.
+
+    Attributes:
+        similarity: The cosine from which two tokens are linked.
+        temperature: Of the softmax over a token's links.
+        iterations: How often information is passed on.
+    """
+
+    paper: ClassVar = Paper(
+        "What Kind of Visual Tokens Do We Need? Training-free Visual Token Pruning for Multi-modal "
+        "Large Language Models from the Perspective of Graph",
+        2025,
+        "https://arxiv.org/abs/2501.02268",
+    )
+    checked: ClassVar = "golden data of the authors' code; powers of the matrix in float64"
+    departs: ClassVar = (
+        "the budget is a count, not a share; of near-duplicates none may be kept, as in the "
+        "authors' code"
+    )
+
+    similarity: float = 0.5
+    temperature: float = 0.03
+    iterations: int = 5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.temperature <= 0:
+            raise ValueError(f"temperature must be above 0, not {self.temperature}")
+        if self.iterations < 0:
+            raise ValueError(f"iterations must be at least 0, not {self.iterations}")
+
+    def score(self, tokens: VisualTokens) -> Float[np.ndarray, " tokens"]:
+        logits = cosine_within(tokens.embeddings)
+        unlinked = logits < self.similarity
+        logits /= self.temperature
+        unlinked |= np.abs(logits) < NO_LOGIT
+        logits[unlinked] = UNLINKED
+        logits -= logits.max(axis=1, keepdims=True)
+        flow = np.exp(logits, out=logits)
+        flow /= flow.sum(axis=1, keepdims=True)
+        links = (flow > 0).sum(axis=1)
+        # The row vector times the matrix, again and again: the matrix itself is never squared.
+        held = np.linalg.norm(tokens.embeddings.astype(np.float32, copy=False), axis=1)
+        for _ in range(self.iterations):
+            held = held @ flow
+        return held / links

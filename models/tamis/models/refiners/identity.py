@@ -1,0 +1,20 @@
+"""Keeps every visual token: what pruning costs is measured against it."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from tamis.models.refiners import VisualRefiner
+from tamis.models.types import VisualTokens
+
+__all__ = ("Identity",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity(VisualRefiner):
+    """The tokens as they are, whatever the budget."""
+
+    checked: ClassVar = "by definition"
+    departs: ClassVar = "the budget does not bind it"
+
+    def refine(self, tokens: VisualTokens) -> VisualTokens:
+        return tokens
