@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
+from typing import Self, TypeVar, Unpack
 
 import grpc.aio
 
@@ -15,7 +15,7 @@ from tamis.client.calls import Stubs, Unary
 from tamis.client.enums import Side, View
 from tamis.client.filters import Filterable
 from tamis.client.options import CALL_TIMEOUT_S, CHECK_TIMEOUT_S
-from tamis.client.searching import Search
+from tamis.client.searching import Search, SearchArguments
 from tamis.client.surface import Call, Surface
 from tamis.client.tensors import Embedding
 from tamis.client.types import (
@@ -38,12 +38,9 @@ class AsyncClient(
 
     _channel: grpc.aio.Channel | None = None
     _made: Stubs | None = None
-    _closed = False
 
     def _stubs(self) -> Stubs:
         # A channel belongs to the loop that runs when it is made, which __init__ may not have.
-        if self._closed:
-            raise errors.CallCancelledError("the client is closed")
         if self._made is None:
             self._channel = (
                 grpc.aio.insecure_channel(self.target, self._arguments)
@@ -91,7 +88,7 @@ class AsyncClient(
         return AsyncUpsertStream(batches, documents, open_call)
 
     async def hits(
-        self, query: Input | None = None, *, collection: str, **options: Any
+        self, query: Input | None = None, *, collection: str, **options: Unpack[SearchArguments]
     ) -> list[Hit]:
         async with self.search(query, collection=collection, **options) as events:
             return list((await events.final()).hits)

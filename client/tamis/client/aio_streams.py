@@ -10,7 +10,7 @@ from typing import Any, Generic, Self, TypeVar
 import grpc.aio
 
 from tamis.client import errors, messages
-from tamis.client.batches import WINDOW, Batches
+from tamis.client.batches import Batches
 from tamis.client.events import SearchEvents, UpsertTotals
 from tamis.client.searching import Search
 from tamis.client.surface import Call
@@ -154,25 +154,25 @@ class AsyncUpsertStream(UpsertTotals, AsyncStream[UpsertProgress]):
         UpsertTotals.__init__(self)
         AsyncStream.__init__(self, open_call)
         self._requests = _requests(batches, documents)
+        self._ready: UpsertDocumentsRequest | None = None
         self._waiting = 0
-        self._more = True
 
     async def _start(self, call: Call) -> Any:
         return call.stubs.collections.UpsertDocuments(**call.arguments)
 
     async def _next(self) -> UpsertProgress | None:
-        # Sends and reads in turns, so that the documents are made in the caller's own task, and no
-        # more of them than the server is about to need.
-        while self._more and self._waiting < WINDOW:
-            request = await anext(self._requests, None)
-            # A call that the server ended refuses to write; the read below says why it ended.
+        # One message at a time: where a server ends the call while another is being written, grpc
+        # (1.85) loses the status and says INTERNAL. The next one is made while the server works.
+        request = self._ready or await anext(self._requests, None)
+        self._ready = None
+        if request is None:
+            await self._stream.done_writing()
+        else:
+            self._waiting += 1
+            # A call that is over refuses to write; the read says why it is over.
             with suppress(asyncio.InvalidStateError):
-                if request is None:
-                    self._more = False
-                    await self._stream.done_writing()
-                else:
-                    self._waiting += 1
-                    await self._stream.write(request)
+                await self._stream.write(request)
+            self._ready = await anext(self._requests, None)
         response = await self._stream.read()
         if response is not grpc.aio.EOF:
             self._waiting -= 1

@@ -8,7 +8,7 @@ from tamis.v1 import collection_service_pb2, document_pb2
 # gRPC's limit and the server can begin.
 BATCH_BYTES = 8 << 20
 # Messages that are sent before the first is answered, so that the server always has one to read.
-WINDOW = 4
+WINDOW = 2
 # What a message holds beside its document.
 MARGIN_BYTES = 4096
 

@@ -25,6 +25,8 @@ from tamis.v1 import failure_pb2 as wire
 
 TRAILER = "tamis-failure-bin"
 PUSHBACK = "grpc-retry-pushback-ms"
+# What grpc.aio says when it could not write to a call, whose true status is lost then.
+LOST = "Internal error from Core"
 
 
 class TamisClientError(Exception):
@@ -150,6 +152,8 @@ def of_status(
         message = details or code.name
         if kind is OverloadedError and "larger than max" in message:
             kind = InvalidRequestError  # gRPC's own words for a message over the limit
+        elif message == LOST:
+            kind, message = UnavailableError, "the server ended the call in the middle of a message"
     seconds = None if wait is None else wait / 1000
     return kind(message, retry_after=seconds, request_id=request_id, code=code)
 

@@ -10,6 +10,18 @@ from tamis.client import enums, filters, messages, types
 from tamis.v1 import document_pb2, retrieval_service_pb2, stage_pb2
 
 
+class SearchArguments(types.SearchOptions, total=False):
+    """What `hits` takes by name: the arguments of `search`, and its options."""
+
+    text: str | None
+    image: bytes | Path | None
+    instruction: str | None
+    k: int
+    pipeline: str | None
+    filter: filters.Filterable | None
+    view: str
+
+
 @dataclass(frozen=True, slots=True)
 class Search:
     """A search to be sent.

@@ -16,9 +16,10 @@ import grpc
 from tamis.client.batches import Batches
 from tamis.client.calls import Stubs
 from tamis.client.enums import Side, View
+from tamis.client.errors import CallCancelledError
 from tamis.client.filters import Filterable
-from tamis.client.options import ARGUMENTS, CALL_TIMEOUT_S, SEARCH_TIMEOUT_S
-from tamis.client.searching import Search, build
+from tamis.client.options import ARGUMENTS, SEARCH_TIMEOUT_S
+from tamis.client.searching import Search, SearchArguments, build
 from tamis.client.types import CallOptions, Input, Metadata, SearchOptions
 
 Events = TypeVar("Events")
@@ -69,10 +70,20 @@ class Surface(ABC, Generic[Events, Upsert, Documents]):
         self._timeout = timeout
         self._metadata = tuple(metadata)
         self._arguments = list((dict(ARGUMENTS) | dict(arguments or {})).items())
+        self._closed = False
+        self._connect()
+
+    def _connect(self) -> None:
+        """Makes the channel, where that can be done before the first call."""
 
     @abstractmethod
     def _stubs(self) -> Stubs:
         """What the next call goes through. One channel now; a pool would choose here."""
+
+    def _open_stubs(self) -> Stubs:
+        if self._closed:
+            raise CallCancelledError("the client is closed")
+        return self._stubs()
 
     @abstractmethod
     def _events(self, search: Search, open_call: Callable[[], Call]) -> Events: ...
@@ -82,8 +93,10 @@ class Surface(ABC, Generic[Events, Upsert, Documents]):
         self, batches: Batches, documents: Documents, open_call: Callable[[], Call]
     ) -> Upsert: ...
 
-    def _call(self, options: CallOptions, timeout: float = CALL_TIMEOUT_S) -> Call:
-        if unknown := options.keys() - SearchOptions.__annotations__.keys():
+    def _call(
+        self, options: CallOptions, timeout: float, known: type[CallOptions] = CallOptions
+    ) -> Call:
+        if unknown := options.keys() - known.__annotations__.keys():
             raise TypeError(f"unknown option: {', '.join(sorted(unknown))}")
         request_id = options.get("request_id") or uuid4().hex
         metadata = [*self._metadata, ("x-request-id", request_id)]
@@ -94,7 +107,7 @@ class Surface(ABC, Generic[Events, Upsert, Documents]):
             "timeout": None if seconds == math.inf else seconds,
             "metadata": tuple(metadata),
         }
-        return Call(self._stubs(), request_id, arguments)
+        return Call(self._open_stubs(), request_id, arguments)
 
     @abstractmethod
     def close(self) -> Any:
@@ -151,10 +164,12 @@ class Surface(ABC, Generic[Events, Upsert, Documents]):
             view=view,
             options=options,
         )
-        return self._events(search, lambda: self._call(options, self._timeout))
+        return self._events(search, lambda: self._call(options, self._timeout, SearchOptions))
 
     @abstractmethod
-    def hits(self, query: Input | None = None, *, collection: str, **options: Any) -> Any:
+    def hits(
+        self, query: Input | None = None, *, collection: str, **options: Unpack[SearchArguments]
+    ) -> Any:
         """Returns the hits of a search's last stage. Takes what `search` takes."""
 
     def upsert(

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
+from typing import Self, TypeVar, Unpack
 
 import grpc
 
@@ -13,7 +13,7 @@ from tamis.client.calls import Stubs, Unary
 from tamis.client.enums import Side, View
 from tamis.client.filters import Filterable
 from tamis.client.options import CALL_TIMEOUT_S, CHECK_TIMEOUT_S
-from tamis.client.searching import Search
+from tamis.client.searching import Search, SearchArguments
 from tamis.client.surface import Call, Surface
 from tamis.client.sync_streams import SearchStream, UpsertStream
 from tamis.client.tensors import Embedding
@@ -33,19 +33,18 @@ T = TypeVar("T")
 class Client(Surface[SearchStream, UpsertStream, Iterable[Document]]):
     """A client of one server. Any number of threads may use it at once."""
 
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        super().__init__(*args, **settings)
+    _channel: grpc.Channel
+    _made: Stubs
+
+    def _connect(self) -> None:
         self._channel = (
             grpc.insecure_channel(self.target, self._arguments)
             if self._credentials is None
             else grpc.secure_channel(self.target, self._credentials, self._arguments)
         )
         self._made = Stubs(self._channel)
-        self._closed = False
 
     def _stubs(self) -> Stubs:
-        if self._closed:
-            raise errors.CallCancelledError("the client is closed")
         return self._made
 
     def __enter__(self) -> Self:
@@ -79,7 +78,9 @@ class Client(Surface[SearchStream, UpsertStream, Iterable[Document]]):
     ) -> UpsertStream:
         return UpsertStream(batches, documents, open_call)
 
-    def hits(self, query: Input | None = None, *, collection: str, **options: Any) -> list[Hit]:
+    def hits(
+        self, query: Input | None = None, *, collection: str, **options: Unpack[SearchArguments]
+    ) -> list[Hit]:
         with self.search(query, collection=collection, **options) as events:
             return list(events.final().hits)
 
