@@ -9,7 +9,6 @@ from typing import Any
 
 import grpc.aio
 from tamis.server.metrics import Metrics
-from tamis.server.store.open import open_store
 
 from tamis.models import catalog
 from tamis.models.encoders import Encoder, TokenEncoder
@@ -30,6 +29,7 @@ from tamis.server.services.later import RefineService, RerankService
 from tamis.server.services.retrieval import RetrievalService
 from tamis.server.services.server import ModelService, ServerService
 from tamis.server.stages import Refine, Rerank, Retrieve
+from tamis.server.store.opening import open_store
 from tamis.v1 import (
     collection_service_pb2_grpc,
     embedding_service_pb2_grpc,

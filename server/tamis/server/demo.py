@@ -13,10 +13,10 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
-from tamis.models.runtimes.images import decode
 
 from tamis.client import Client, Document, SearchSummary, StageResult, StageSkipped
 from tamis.models.errors import ImageError, TamisError
+from tamis.models.runtimes.images import decode
 from tamis.models.train.stamps import PicturesError, captioned, stamps
 from tamis.server.show import Shown, sheet
 
@@ -166,7 +166,9 @@ def _index(client: Client, pictures: Sequence[Picture], console: Console) -> Non
         failures: list[str] = []
         for step in client.upsert(COLLECTION, _documents(pictures, failures)):
             progress.update(task, completed=step.upserted + step.failed)
-            failures += [f"{failure.document_id}: {failure.message}" for failure in step.failures]
+            failures += [
+                f"{failure.document_id}: {failure.failure.message}" for failure in step.failures
+            ]
     for failure in failures:
         console.print(f"left out {failure}", style="yellow", markup=False)
 
@@ -196,14 +198,14 @@ def _search(client: Client, query: Query, out: Path, console: Console) -> None:
                 case StageSkipped():
                     console.print(f"{event.stage} skipped: {event.message}")
                 case SearchSummary():
-                    console.print(f"total {event.total_s * 1000:.1f} ms")
+                    console.print(f"total {event.total_us / 1000:.1f} ms")
     if shown is not None:
         _draw(client, query, shown, out)
         console.print(f"drawn: {out}")
 
 
 def _table(result: StageResult) -> Table:
-    took = f"{result.timing.total_s * 1000:.1f} ms"
+    took = f"{result.timing.total_us / 1000:.1f} ms"
     table = Table(title=f"{result.stage} ({result.method}) {took}", title_justify="left")
     for heading, side in (("rank", "right"), ("moved", "right"), ("score", "right")):
         table.add_column(heading, justify=side)  # type: ignore[arg-type]
@@ -240,8 +242,7 @@ def _draw(client: Client, query: Query, result: StageResult, out: Path) -> None:
         if kept is None:
             pictures.append(Shown(image, title))
         else:
-            grid = (kept.grid_height, kept.grid_width)
-            pictures.append(Shown(image, title, kept.positions, grid))
+            pictures.append(Shown(image, title, kept.positions, kept.grid))
     sheet(query.title, pictures).save(out)
 
 

@@ -14,6 +14,7 @@ from tamis.server.store import (
     StoreUnavailableError,
     UnknownCollectionError,
 )
+from tamis.server.store.pictures import UnknownPictureError
 from tamis.v1 import failure_pb2 as pb
 
 DOMAIN = "tamis"
@@ -55,6 +56,7 @@ _Code = grpc.StatusCode
 STATUS: dict[type[BaseException], Status] = {
     InputError: Status(_Code.INVALID_ARGUMENT, pb.REASON_INVALID_REQUEST),
     UnknownCollectionError: Status(_Code.NOT_FOUND, pb.REASON_NOT_FOUND),
+    UnknownPictureError: Status(_Code.NOT_FOUND, pb.REASON_NOT_FOUND),
     NotFoundError: Status(_Code.NOT_FOUND, pb.REASON_NOT_FOUND),
     CollectionExistsError: Status(_Code.ALREADY_EXISTS, pb.REASON_ALREADY_EXISTS),
     SettingsError: Status(_Code.FAILED_PRECONDITION, pb.REASON_FAILED_PRECONDITION),

@@ -141,7 +141,7 @@ def plain_metadata(struct: struct_pb2.Struct, max_bytes: int) -> Mapping[str, An
     size = len(json.dumps(values))
     if size > max_bytes:
         raise InputError(f"metadata: {size} bytes as JSON; at most {max_bytes}")
-    return values  # type: ignore[no-any-return]
+    return values
 
 
 def _whole(value: Any) -> Any:

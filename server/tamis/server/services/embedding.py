@@ -47,7 +47,7 @@ class EmbeddingService(EmbeddingServiceServicer):
         )
         return pb.EmbedResponse(results=results)
 
-    async def EmbedStream(  # noqa: N802
+    async def EmbedStream(  # type: ignore[override]  # noqa: N802
         self, request_iterator: object, context: object
     ) -> NoReturn:
         raise UnimplementedError("EmbedStream is not there yet; use Embed")

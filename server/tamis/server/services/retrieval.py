@@ -5,15 +5,13 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Literal, NoReturn
+from typing import NoReturn
 
 import grpc.aio
 
-from tamis.models.errors import InputError
-from tamis.server.cache.embeddings import Policy, Source
+from tamis.server.cache.embeddings import Source
 from tamis.server.collections import Collections
 from tamis.server.config import ServerSettings
-from tamis.server.content import raw_content
 from tamis.server.errors import (
     DeadlineError,
     NotFoundError,
@@ -21,24 +19,17 @@ from tamis.server.errors import (
     UnimplementedError,
     failure_of,
 )
-from tamis.server.messages import document, representations, visual_tokens, where_clause
+from tamis.server.messages import document, visual_tokens
 from tamis.server.pipeline import Event, Pipeline, StageDone
-from tamis.server.search import Context, Search, SearchOptions
+from tamis.server.search import Context
+from tamis.server.search import Search as Asked
+from tamis.server.services.requests import search_of
 from tamis.v1 import context_pb2, document_pb2, stage_pb2
 from tamis.v1 import retrieval_service_pb2 as pb
 from tamis.v1.retrieval_service_pb2_grpc import RetrievalServiceServicer
 
-DEFAULT_K = 10
-MAX_DEPTHS = {"retrieve_depth": 10_000, "rerank_depth": 1_000, "refine_depth": 100}
-MAX_REQUEST_ID_BYTES = 64
 # What is kept of the caller's deadline for sending the summary.
 REPLY_S = 0.02
-_POLICIES = {
-    pb.CACHE_POLICY_UNSPECIFIED: Policy.DEFAULT,
-    pb.CACHE_POLICY_DEFAULT: Policy.DEFAULT,
-    pb.CACHE_POLICY_BYPASS: Policy.BYPASS,
-    pb.CACHE_POLICY_REFRESH: Policy.REFRESH,
-}
 _SOURCES = {
     Source.ENCODER: pb.EMBEDDING_SOURCE_ENCODER,
     Source.LOCAL: pb.EMBEDDING_SOURCE_LOCAL_CACHE,
@@ -68,7 +59,7 @@ class RetrievalService(RetrievalServiceServicer):
         remaining = context.time_remaining()
         await self.answer(request, context.write, timeout_s=remaining)
 
-    async def SearchSession(  # noqa: N802
+    async def SearchSession(  # type: ignore[override]  # noqa: N802
         self, request_iterator: object, context: object
     ) -> NoReturn:
         raise UnimplementedError("SearchSession is not there yet; use Search")
@@ -91,7 +82,7 @@ class RetrievalService(RetrievalServiceServicer):
         deadline = asyncio.get_running_loop().time() + self._time_s(timeout_s)
         with self._place():
             pipeline = self._pipeline(request)
-            search = self._search(request)
+            search = search_of(request, self._settings.limits)
             responses = _Responses(request, search, self._collections, write)
             try:
                 search = await pipeline.run(search, responses.emit, deadline=deadline)
@@ -123,34 +114,12 @@ class RetrievalService(RetrievalServiceServicer):
             raise NotFoundError(f"pipeline {name!r} is not one of: {', '.join(self._pipelines)}")
         return self._pipelines[name]
 
-    def _search(self, request: pb.SearchRequest) -> Search:
-        limits = self._settings.limits
-        if not request.collection:
-            raise InputError("collection: must be set")
-        k = request.k if request.HasField("k") else DEFAULT_K
-        if not 1 <= k <= limits.max_k:
-            raise InputError(f"k: must be from 1 to {limits.max_k}, not {k}")
-        if len(request.request_id.encode()) > MAX_REQUEST_ID_BYTES:
-            raise InputError(f"request_id: at most {MAX_REQUEST_ID_BYTES} bytes")
-        given = representations(request.representations)
-        content = None
-        if request.HasField("query") or not given:
-            content = raw_content(request.query, limits, where="query")
-        return Search(
-            collection=request.collection,
-            content=content,
-            k=k,
-            given=given,
-            where=where_clause(request.filter) if request.HasField("filter") else None,
-            options=_options(request.options),
-        )
-
 
 class _Responses:
     """Turns a pipeline's events into one search's responses."""
 
     def __init__(
-        self, request: pb.SearchRequest, search: Search, collections: Collections, write: Write
+        self, request: pb.SearchRequest, search: Asked, collections: Collections, write: Write
     ) -> None:
         self._request = request
         self._search = search
@@ -168,7 +137,7 @@ class _Responses:
             skipped = stage_pb2.StageSkipped(reason=event.reason, message=event.message)
             await self._send(stage=event.kind, skipped=skipped)
 
-    async def summary(self, search: Search, seconds: float) -> None:
+    async def summary(self, search: Asked, seconds: float) -> None:
         source = pb.EMBEDDING_SOURCE_UNSPECIFIED
         if search.source is not None:
             source = _SOURCES[search.source]
@@ -234,37 +203,6 @@ def context_message(context: Context) -> context_pb2.Context:
     return context_pb2.Context(
         parts=parts, tokens_before=context.tokens_before, tokens_after=context.tokens_after
     )
-
-
-def _options(message: pb.SearchOptions) -> SearchOptions:
-    depths = {
-        name: getattr(message, name) if message.HasField(name) else None for name in MAX_DEPTHS
-    }
-    for name, value in depths.items():
-        if value is not None and value > MAX_DEPTHS[name]:
-            raise InputError(f"options.{name}: {value}; at most {MAX_DEPTHS[name]}")
-    if message.HasField("refine_budget") and message.refine_budget < 1:
-        raise InputError("options.refine_budget: must be at least 1 token, not 0")
-    return SearchOptions(
-        stop_after=message.stop_after if message.HasField("stop_after") else None,
-        **depths,
-        refine_budget=message.refine_budget if message.HasField("refine_budget") else None,
-        rerank_time_s=_seconds(message, "rerank_time"),
-        refine_time_s=_seconds(message, "refine_time"),
-        policy=_POLICIES.get(message.cache_policy, Policy.DEFAULT),
-        bulk=message.priority == pb.PRIORITY_BULK,
-    )
-
-
-def _seconds(
-    message: pb.SearchOptions, name: Literal["rerank_time", "refine_time"]
-) -> float | None:
-    if not message.HasField(name):
-        return None
-    seconds: float = getattr(message, name).ToTimedelta().total_seconds()
-    if seconds < 0:
-        raise InputError(f"options.{name}: must not be below 0, not {seconds} s")
-    return seconds
 
 
 def _us(seconds: float) -> int:

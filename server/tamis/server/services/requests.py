@@ -1,0 +1,66 @@
+"""A search request, checked against the limits, as a search."""
+
+from typing import Any
+
+from tamis.models.errors import InputError
+from tamis.server.cache.embeddings import Policy
+from tamis.server.config import Limits
+from tamis.server.content import raw_content
+from tamis.server.messages import representations, where_clause
+from tamis.server.search import Search, SearchOptions
+from tamis.v1 import retrieval_service_pb2 as pb
+
+DEFAULT_K = 10
+MAX_DEPTHS = {"retrieve_depth": 10_000, "rerank_depth": 1_000, "refine_depth": 100}
+MAX_REQUEST_ID_BYTES = 64
+_POLICIES = {
+    pb.CACHE_POLICY_UNSPECIFIED: Policy.DEFAULT,
+    pb.CACHE_POLICY_DEFAULT: Policy.DEFAULT,
+    pb.CACHE_POLICY_BYPASS: Policy.BYPASS,
+    pb.CACHE_POLICY_REFRESH: Policy.REFRESH,
+}
+
+
+def search_of(request: pb.SearchRequest, limits: Limits) -> Search:
+    """The search that a request asks for.
+
+    Raises:
+        InputError: It breaks a rule; the message names the field, the value and the rule.
+    """
+    if not request.collection:
+        raise InputError("collection: must be set")
+    k = request.k if request.HasField("k") else DEFAULT_K
+    if not 1 <= k <= limits.max_k:
+        raise InputError(f"k: must be from 1 to {limits.max_k}, not {k}")
+    if len(request.request_id.encode()) > MAX_REQUEST_ID_BYTES:
+        raise InputError(f"request_id: at most {MAX_REQUEST_ID_BYTES} bytes")
+    given = representations(request.representations)
+    content = None
+    if request.HasField("query") or not given:
+        content = raw_content(request.query, limits, where="query")
+    return Search(
+        collection=request.collection,
+        content=content,
+        k=k,
+        given=given,
+        where=where_clause(request.filter) if request.HasField("filter") else None,
+        options=_options(request.options),
+    )
+
+
+def _options(message: pb.SearchOptions) -> SearchOptions:
+    given: dict[str, Any] = {field.name: value for field, value in message.ListFields()}
+    for name, most in MAX_DEPTHS.items():
+        if given.get(name, 0) > most:
+            raise InputError(f"options.{name}: {given[name]}; at most {most}")
+    if given.get("refine_budget", 1) < 1:
+        raise InputError("options.refine_budget: must be at least 1 token, not 0")
+    for name in ("rerank_time", "refine_time"):
+        if name in given:
+            seconds = given.pop(name).ToTimedelta().total_seconds()
+            if seconds < 0:
+                raise InputError(f"options.{name}: must not be below 0, not {seconds} s")
+            given[f"{name}_s"] = seconds
+    bulk = given.pop("priority", pb.PRIORITY_INTERACTIVE) == pb.PRIORITY_BULK
+    policy = _POLICIES.get(given.pop("cache_policy", pb.CACHE_POLICY_DEFAULT), Policy.DEFAULT)
+    return SearchOptions(policy=policy, bulk=bulk, **given)
