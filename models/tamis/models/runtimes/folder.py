@@ -2,7 +2,7 @@
 
 import hashlib
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
@@ -62,7 +62,13 @@ class ModelFolder(Generic[R]):
 
     @classmethod
     def open(
-        cls, path: str | PathLike[str], recipe: type[R], method: str, also: Sequence[str] = ()
+        cls,
+        path: str | PathLike[str],
+        recipe: type[R],
+        method: str,
+        *,
+        also: Sequence[str] = (),
+        choose: Callable[[R], R] = lambda recipe: recipe,
     ) -> "ModelFolder[R]":
         """Reads a folder's `model.toml` and checks its graph against it.
 
@@ -71,6 +77,7 @@ class ModelFolder(Generic[R]):
             recipe: What its `model.toml` must declare, to the key.
             method: What its `method` must be.
             also: Further files that decide what the model makes of an input.
+            choose: Turns what is declared into the recipe of one of a folder's several graphs.
 
         Raises:
             ModelError: A file is missing or is not the one that was exported, or `model.toml`
@@ -80,6 +87,7 @@ class ModelFolder(Generic[R]):
         declared = build_recipe(folder / NAME, recipe)
         if declared.method != method:
             raise ModelError(f"{folder / NAME}: method: {declared.method!r}, not {method!r}")
+        declared = choose(declared)
         found = file_sha256(folder / declared.graph)
         if found != declared.sha256:
             raise ModelError(

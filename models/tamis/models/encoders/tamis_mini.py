@@ -1,0 +1,133 @@
+"""tamis-mini sees pictures in a sentence encoder's space: 144 patches, and what they amount to.
+
+A vision tower of a few million weights that ships with tamis, so that pictures can be searched by
+words on any machine. One pass gives the picture's embedding, a vector a patch for late interaction
+in the same space, and the patches' own states as visual tokens.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tamis.models.encoders import Encoder
+from tamis.models.errors import ModelError
+from tamis.models.runtimes.fit import fit
+from tamis.models.runtimes.folder import ModelFolder, Recipe
+from tamis.models.runtimes.onnx import OnnxSession
+from tamis.models.types import Content, Encoding, Head, Kind, Modality, Side, VisualTokens
+
+__all__ = ("TamisMini",)
+
+OWN = Path(__file__).parents[1] / "weights" / "tamis_mini"
+PRECISIONS = ("float32", "int8")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TamisMiniRecipe(Recipe):
+    """tamis-mini's `model.toml`.
+
+    Attributes:
+        width: The length of a visual token.
+        image_size: The side of the square that the graph reads, in pixels.
+        patch: The side of a patch, in pixels.
+        resize: How a picture is made a square: as `runtimes.fit` does.
+        fill: The colour beside a picture that is no square.
+        graph_int8: The quantised graph in the folder; empty where there is none.
+        sha256_int8: Of that file.
+    """
+
+    width: int
+    image_size: int
+    patch: int
+    resize: str
+    fill: Any
+    graph_int8: str = ""
+    sha256_int8: str = ""
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of patches."""
+        side = self.image_size // self.patch
+        return side, side
+
+
+@dataclass(frozen=True, kw_only=True)
+class TamisMini(Encoder):
+    """A small vision tower whose every patch lies in the space of a sentence encoder.
+
+    Attributes:
+        folder: Where its `model.toml` is; empty for the one that ships with tamis.
+        precision: Of the arithmetic: ``float32`` or ``int8``.
+        threads: Threads that one batch may use; 0 for one a core.
+    """
+
+    checked: ClassVar = "its PyTorch network, when it is exported"
+    departs: ClassVar = "no paper: trained by `tamis.models.train.mini` for tamis itself"
+    modalities: ClassVar = frozenset({Modality.IMAGE})
+
+    folder: str = ""
+    precision: str = "float32"
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision must be {' or '.join(PRECISIONS)}, not {self.precision!r}")
+        _ = self._session  # a missing file is found now, not by a query
+
+    @cached_property
+    def _model(self) -> ModelFolder[TamisMiniRecipe]:
+        return ModelFolder.open(
+            self.folder or OWN, TamisMiniRecipe, "tamis_mini", choose=self._chosen
+        )
+
+    def _chosen(self, declared: TamisMiniRecipe) -> TamisMiniRecipe:
+        if self.precision == "float32":
+            return declared
+        if not declared.graph_int8:
+            raise ModelError(f"{self.folder or OWN}: has no int8 graph")
+        return replace(declared, graph=declared.graph_int8, sha256=declared.sha256_int8)
+
+    @cached_property
+    def _session(self) -> OnnxSession:
+        return OnnxSession.open(self._model.graph, threads=self.threads)
+
+    @property
+    def heads(self) -> Mapping[str, Head]:
+        recipe = self._model.recipe
+        return {
+            "dense": Head(Kind.DENSE, recipe.dim, recipe.space),
+            "tokens": Head(Kind.MULTI, recipe.dim, recipe.space),
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        return self._model.fingerprint
+
+    @property
+    def runtime(self) -> str:
+        return self._session.runtime
+
+    def cost(self, content: Content) -> int:
+        """The patches that are looked at."""
+        rows, columns = self._model.recipe.grid
+        return rows * columns
+
+    def encode(self, contents: Sequence[Content], side: Side) -> list[Encoding]:
+        size, grid = self._model.recipe.image_size, self._model.recipe.grid
+        seen = [i for i, content in enumerate(contents) if content.image is not None]
+        encodings = [Encoding({})] * len(contents)
+        if not seen:
+            return encodings
+        pixels = np.stack([fit(image, size) for c in contents if (image := c.image) is not None])
+        made = self._session.run({"pixels": pixels})
+        positions = np.arange(grid[0] * grid[1])
+        for row, i in enumerate(seen):
+            # Copies: a view that a cache keeps would keep its whole batch.
+            own = {name: array[row].copy() for name, array in made.items()}
+            visual = VisualTokens(own["visual"], own["attention"], positions, grid)
+            encodings[i] = Encoding({"dense": own["embedding"], "tokens": own["tokens"]}, visual)
+        return encodings
