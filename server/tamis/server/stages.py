@@ -1,17 +1,20 @@
 """The three stages: retrieve, rerank, refine."""
 
 import asyncio
+import math
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from qdrant_client import models
+
 from tamis.models.errors import InputError
 from tamis.models.refiners import TextRefiner, VisualRefiner
 from tamis.models.rerankers import Reranker
-from tamis.models.retrievers import Retriever
+from tamis.models.retrievers import Plan, Retriever
 from tamis.models.types import Candidate, Content, Kind, Query, Representation, Side, Sparse
 from tamis.server.cache.embeddings import Source
-from tamis.server.collections import Collections
+from tamis.server.collections import Collections, point_id
 from tamis.server.content import RawContent
 from tamis.server.encoders import Encoders
 from tamis.server.pipeline import SkipStage
@@ -129,6 +132,9 @@ class Rerank:
             raise SkipStage(pb.SKIP_REASON_NO_INPUT, "there are no candidates")
         # Scores of two methods cannot stand in one ranking, so all that is returned is reranked.
         head = search.candidates[: max(depth, search.k)]
+        plans = self.reranker.plans(search.query, len(head))
+        if plans:
+            return replace(search, candidates=await self._in_the_index(search, plans, head))
         if self.reranker.needs:
             started = time.perf_counter()
             head = await self._with_representations(search.collection, head)
@@ -137,6 +143,26 @@ class Rerank:
         ranked = await asyncio.to_thread(self.reranker.rerank, search.query, head)
         search.clock.model_s += time.perf_counter() - started
         return replace(search, candidates=[replace(c, representations={}) for c in ranked])
+
+    async def _in_the_index(
+        self, search: Search, plans: Sequence[Plan], candidates: Sequence[Candidate]
+    ) -> list[Candidate]:
+        """The candidates by the sum of the scores that the index gives them; ties stay in order."""
+        started = time.perf_counter()
+        schema = await self.collections.schema(search.collection)
+        ids = [point_id(candidate.document_id) for candidate in candidates]
+        where = models.Filter(must=[models.HasIdCondition(has_id=ids)])
+        scores: dict[str, float] = {}
+        for plan in plans:
+            self.collections.check(search.collection, schema, plan)
+            for point in await ask(self.collections.store, search.collection, plan, where):
+                scores[str(point.id)] = scores.get(str(point.id), 0.0) + point.score
+        search.clock.index_s += time.perf_counter() - started
+        scored = [
+            replace(candidate, score=scores.get(point, -math.inf))
+            for point, candidate in zip(ids, candidates, strict=True)
+        ]
+        return sorted(scored, key=lambda candidate: -candidate.score)
 
     async def _with_representations(
         self, collection: str, candidates: Sequence[Candidate]

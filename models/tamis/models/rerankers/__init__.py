@@ -17,6 +17,7 @@ from jaxtyping import Float
 
 from tamis.models.blocks.topk import top_k
 from tamis.models.method import Method
+from tamis.models.retrievers import Plan
 from tamis.models.types import Candidate, Query
 
 
@@ -33,6 +34,14 @@ class Reranker(Method):
     @property
     def needs(self) -> tuple[str, ...]:
         """The representations that queries and candidates must come with, as `encoder.head`."""
+        return ()
+
+    def plans(self, query: Query, limit: int) -> tuple[Plan, ...]:
+        """Searches of the index whose scores, added up, are this method's own for `query`.
+
+        They spare the candidates' representations the way out of the index. Empty where the index
+        cannot score: then `rerank` does.
+        """
         return ()
 
     @abstractmethod

@@ -1,9 +1,10 @@
 """ColBERT's late interaction as a second stage: candidates are ordered by their token vectors.
 
-Nothing is encoded: both sides' vectors are there already, so a rerank is one matrix product.
+Nothing is encoded: both sides' vectors are there already. Where the index can compare them itself,
+it does, and no vector leaves it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,7 +13,8 @@ from jaxtyping import Float
 
 from tamis.models.blocks.similarity import max_sim
 from tamis.models.rerankers import PointwiseReranker
-from tamis.models.types import Candidate, Paper, Query, Representation
+from tamis.models.retrievers import Nearest, Plan
+from tamis.models.types import Candidate, Paper, Query
 
 __all__ = ("MaxSim",)
 
@@ -21,11 +23,12 @@ __all__ = ("MaxSim",)
 class MaxSim(PointwiseReranker):
     """The sum, over the query's vectors, of the best match among a candidate's.
 
-    A candidate without any vector scores -inf: such ones follow the others, in their old order.
+    Each representation is compared with its own kind: a query's words with a document's words, its
+    image's patches with a document's patches; the sums are added. A candidate without any of them
+    scores -inf: such ones follow the others, in their old order.
 
     Attributes:
-        vectors: The multi-vector representations, as `encoder.head`, all of one space. On either
-            side the vectors of those that are there are put together.
+        vectors: The multi-vector representations, as `encoder.head`, that both sides have.
     """
 
     paper: ClassVar = Paper(
@@ -46,15 +49,28 @@ class MaxSim(PointwiseReranker):
     def needs(self) -> tuple[str, ...]:
         return self.vectors
 
+    def plans(self, query: Query, limit: int) -> tuple[Plan, ...]:
+        return tuple(
+            Plan(Nearest(name, query.representations[name], exact=True), limit)
+            for name in self.vectors
+            if name in query.representations
+        )
+
     def score(
         self, query: Query, candidates: Sequence[Candidate]
     ) -> Float[np.ndarray, " candidates"]:
-        asked = self._tokens(query.representations)
-        if not len(asked):
-            return np.full(len(candidates), -np.inf, dtype=np.float32)
-        return max_sim(asked, [self._tokens(c.representations) for c in candidates])
+        scores = np.full(len(candidates), -np.inf, dtype=np.float32)
+        for name in self.vectors:
+            asked = query.representations.get(name)
+            if not isinstance(asked, np.ndarray) or not len(asked):
+                continue
+            of_one = max_sim(asked, [_vectors(c, name, asked.shape[1]) for c in candidates])
+            scores = np.where(
+                np.isneginf(of_one), scores, of_one + np.where(np.isneginf(scores), 0, scores)
+            )
+        return scores
 
-    def _tokens(self, given: Mapping[str, Representation]) -> Float[np.ndarray, "tokens dim"]:
-        parts = [given[name] for name in self.vectors if name in given]
-        tokens = [part for part in parts if isinstance(part, np.ndarray) and len(part)]
-        return np.concatenate(tokens) if tokens else np.empty((0, 0), dtype=np.float32)
+
+def _vectors(candidate: Candidate, name: str, dim: int) -> Float[np.ndarray, "tokens dim"]:
+    found = candidate.representations.get(name)
+    return found if isinstance(found, np.ndarray) else np.empty((0, dim), dtype=np.float32)
