@@ -1,0 +1,251 @@
+"""The commands. What one of them needs is imported when it runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+
+import typer
+
+from tamis.server.cli import leave
+
+if TYPE_CHECKING:
+    from tamis.client import Client
+
+# Frames around the help are for people; a pipe gets plain ASCII.
+FRAMES: Literal["rich"] | None = "rich" if sys.stdout.isatty() else None
+app = typer.Typer(
+    name="tamis",
+    rich_markup_mode=FRAMES,
+    help="A streaming server for multimodal retrieval: retrieve, rerank, refine.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+collections_app = typer.Typer(
+    help="What the server keeps; without a command, a list of it.",
+    rich_markup_mode=FRAMES,
+    invoke_without_command=True,
+)
+app.add_typer(collections_app, name="collections")
+
+Target = Annotated[
+    str, typer.Option("--target", envvar="TAMIS_TARGET", help="The server, as HOST:PORT.")
+]
+Name = Annotated[str, typer.Option("--collection", "-c", help="The collection's name.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+LOCAL = "localhost:50051"
+
+
+@contextmanager
+def _connected(target: str) -> Iterator[Client]:
+    """A client whose errors end the program with one line."""
+    from tamis.client import Client, TamisClientError, UnavailableError
+
+    try:
+        with Client(target) as client:
+            yield client
+    except UnavailableError as error:
+        leave(f"no answer from {target}: {_line(error)}", 1)
+    except (TamisClientError, ValueError) as error:
+        leave(_line(error), 1)
+    except KeyboardInterrupt:
+        leave("interrupted", 130)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+@app.callback(invoke_without_command=True)
+def _tamis(
+    version: Annotated[bool, typer.Option("--version", help="Say which version this is.")] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"tamis {installed('tamis')}")
+        raise typer.Exit
+
+
+@app.command()
+def serve(
+    settings: Annotated[
+        Path | None, typer.Argument(help="A TOML file; without one, what deploy/tamis.toml says.")
+    ] = None,
+    listen: Annotated[str | None, typer.Option(help="Where to listen, as HOST:PORT.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Where documents are kept.")] = None,
+) -> None:
+    """Serve until SIGTERM or Ctrl-C; searches in flight may finish."""
+    try:
+        from tamis.server.serve import main
+    except ModuleNotFoundError as error:
+        _missing(error, "tamis serve", "server")
+    main(settings, listen, data)
+
+
+@app.command()
+def demo(
+    pictures: Annotated[
+        Path | None, typer.Option(help="A folder of your own pictures; without one, stamps.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where the index and the drawn answers go.")] = Path(
+        "artifacts/demo"
+    ),
+) -> None:
+    """Index real pictures, serve them, and search them three ways."""
+    try:
+        from tamis.server.demo import main
+    except ModuleNotFoundError as error:
+        _missing(error, "tamis demo", "demo")
+    main(pictures, out)
+
+
+def _missing(error: ModuleNotFoundError, command: str, extra: str) -> NoReturn:
+    if (error.name or "").startswith("tamis"):
+        raise error
+    leave(f"{command} needs: pip install 'tamis[{extra}]' ({error.name} is missing)", 2)
+
+
+@app.command()
+def index(
+    folder: Annotated[Path, typer.Argument(help="Pictures, and .txt and .md texts.")],
+    collection: Name,
+    target: Target = LOCAL,
+    batch: Annotated[int, typer.Option(min=1, help="Documents in one message.")] = 32,
+) -> None:
+    """Put a folder into a collection. The first line of `foo.txt` is the caption of `foo.png`."""
+    from tamis.server.cli.folder import Folder
+    from tamis.server.cli.progress import index_folder
+
+    found = Folder(folder)
+    if not found.paths:
+        leave(f"{folder}: no pictures or texts in this folder", 1)
+    with _connected(target) as client:
+        upserted = index_folder(client, found, collection, batch)
+    if not upserted:
+        raise typer.Exit(1)
+
+
+@app.command()
+def search(
+    collection: Name,
+    text: Annotated[str | None, typer.Argument(help="What to search for, in words.")] = None,
+    image: Annotated[
+        Path | None, typer.Option("--image", "-i", help="A picture to search with.")
+    ] = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="Hits of each stage.")] = 10,
+    pipeline: Annotated[str | None, typer.Option(help="One of the server's.")] = None,
+    filters: Annotated[
+        list[str] | None,
+        typer.Option("--filter", help="As in 'author=Bo' or 'year>=1990'; all must hold."),
+    ] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds that the search may take.")] = 10.0,
+    json: Json = False,
+    target: Target = LOCAL,
+) -> None:
+    """Search, and print each stage the moment it is there."""
+    from tamis.server.cli.answers import JsonAnswers, TableAnswers
+    from tamis.server.cli.conditions import parse
+
+    if text is None and image is None:
+        leave("give a text, or --image, or both", 1)
+    answers = JsonAnswers() if json else TableAnswers()
+    with _connected(target) as client:
+        stream = client.search(
+            text=text,
+            image=image,
+            collection=collection,
+            k=k,
+            pipeline=pipeline,
+            filter=parse(filters) if filters else None,
+            timeout=timeout,
+        )
+        with stream as events:
+            for event in events:
+                answers.show(event)
+
+
+@collections_app.callback()
+def _collections(
+    context: typer.Context,
+    json: Json = False,
+    target: Annotated[str | None, typer.Option(envvar="TAMIS_TARGET", show_envvar=False)] = None,
+) -> None:
+    command = context.invoked_subcommand
+    if command is None:
+        list_collections(json, target or LOCAL)
+    elif json or (target and target != os.environ.get("TAMIS_TARGET")):
+        context.fail(f"give --target and --json after {command}")
+
+
+@collections_app.command("list")
+def list_collections(json: Json = False, target: Target = LOCAL) -> None:
+    """Every collection, and how many documents it holds."""
+    from tamis.server.cli.tables import print_json, print_table
+
+    with _connected(target) as client:
+        found = client.collections()
+    if json:
+        for one in found:
+            print_json({"name": one.name, "documents": one.documents})
+    else:
+        rows = [
+            (one.name, str(one.documents), " ".join(vector.name for vector in one.vectors))
+            for one in found
+        ]
+        print_table(("collection", ">documents", "vectors"), rows)
+
+
+@collections_app.command()
+def describe(name: str, json: Json = False, target: Target = LOCAL) -> None:
+    """What one collection indexes."""
+    from dataclasses import asdict
+
+    from tamis.server.cli.tables import print_json, print_table
+
+    with _connected(target) as client:
+        found = client.collection(name)
+    if json:
+        print_json(asdict(found))
+    else:
+        typer.echo(f"{found.name}: {found.documents} documents")
+        rows = [(v.name, str(v.kind), str(v.dim or "-"), v.fingerprint) for v in found.vectors]
+        print_table(("vector", "kind", ">dim", "fingerprint"), rows)
+
+
+@collections_app.command()
+def delete(
+    name: str,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    target: Target = LOCAL,
+) -> None:
+    """Delete a collection with all that it holds."""
+    with _connected(target) as client:
+        held = client.collection(name).documents
+        if not yes and sys.stdin.isatty():
+            typer.confirm(f"Delete {name} with its {held} documents?", abort=True)
+        client.drop_collection(name)
+    typer.echo(f"deleted {name} ({held} documents)")
+
+
+@app.command()
+def info(json: Json = False, target: Target = LOCAL) -> None:
+    """What the server is and takes."""
+    from dataclasses import asdict
+
+    from tamis.server.cli.tables import print_json, print_table
+
+    with _connected(target) as client:
+        found, ready = client.info(), client.ready()
+    if json:
+        print_json({"target": target, "ready": ready, **asdict(found)})
+    else:
+        typer.echo(f"tamis {found.version} on {target}, {'ready' if ready else 'not ready'}")
+        typer.echo(f"pipelines: {', '.join(found.pipelines)}")
+        limits = [(name, f"{value:,}") for name, value in asdict(found.limits).items()]
+        print_table(("limit", ">at most"), limits)
