@@ -17,7 +17,7 @@ from tamis.server.content import RawContent, raw_content
 from tamis.server.encoders import Encoders
 from tamis.server.errors import INTERNAL, status_of
 from tamis.server.plans import vector
-from tamis.server.store import CollectionExistsError, UnknownCollectionError
+from tamis.server.store import CollectionExistsError, UnknownCollectionError, point
 from tamis.v1 import document_pb2
 
 logger = logging.getLogger(__name__)
@@ -94,10 +94,10 @@ class Ingest:
                     logger.exception("document %.80s failed", document.id)
                 return TamisError("internal error")
         payload = {"id": document.id, "text": content.text, "image": digest, "metadata": metadata}
-        return models.PointStruct(
-            id=point_id(document.id),
+        return point(
+            point_id(document.id),
             payload={key: value for key, value in payload.items() if value is not None},
-            vector={name: vector(value) for name, value in found.items()},
+            vectors={name: vector(value) for name, value in found.items()},
         )
 
     async def _representations(

@@ -1,7 +1,6 @@
 """A retriever's plan in the store's words."""
 
-from collections.abc import Sequence
-
+import numpy as np
 from qdrant_client import models
 
 from tamis.models.retrievers import Nearest, Plan, ReciprocalRanks
@@ -31,40 +30,39 @@ def nearest_of(plan: Plan) -> list[Nearest]:
     return own + [nearest for part in plan.prefetch for nearest in nearest_of(part)]
 
 
-def vector(value: Representation) -> models.SparseVector | list[float] | list[list[float]]:
-    """A representation as the store takes it."""
+def vector(value: Representation) -> models.SparseVector | np.ndarray:
+    """A representation as the store takes it: arrays go out as they are."""
     if isinstance(value, Sparse):
-        return models.SparseVector(indices=value.indices.tolist(), values=value.values.tolist())
-    made: list[float] | list[list[float]] = value.tolist()
-    return made
+        return models.SparseVector.model_construct(indices=value.indices, values=value.values)
+    return value
 
 
 def _order(plan: Plan) -> models.Query:
     match plan.order:
         case Nearest(query=query):
-            return models.NearestQuery(nearest=vector(query))
+            return models.NearestQuery.model_construct(nearest=vector(query))
         case ReciprocalRanks(k=k):
             return models.RrfQuery(rrf=models.Rrf(k=k))
 
 
 def _field(plan: Plan) -> tuple[str | None, bool]:
-    return (
-        (plan.order.vector, plan.order.exact) if isinstance(plan.order, Nearest) else (None, False)
-    )
+    order = plan.order
+    return (order.vector, order.exact) if isinstance(order, Nearest) else (None, False)
 
 
-def _prefetches(plan: Plan, where: models.Filter | None) -> Sequence[models.Prefetch]:
+def _prefetches(plan: Plan, where: models.Filter | None) -> list[models.Prefetch]:
     made = []
     for part in plan.prefetch:
         using, exact = _field(part)
         made.append(
-            models.Prefetch(
+            models.Prefetch.model_construct(  # an array is not to become a list of floats
                 query=_order(part),
                 using=using,
                 limit=part.limit,
                 filter=where,
-                prefetch=list(_prefetches(part, where)) or None,
+                prefetch=_prefetches(part, where),
                 params=models.SearchParams(exact=True) if exact else None,
+                score_threshold=None,
             )
         )
     return made
