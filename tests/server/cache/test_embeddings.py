@@ -14,6 +14,7 @@ from tamis.models.types import Representation
 from tamis.server.cache import codec, redis
 from tamis.server.cache.embeddings import EmbeddingCache, Policy, Representations, Source
 from tamis.server.config import CacheSettings
+from tamis.server.metrics import Metrics
 
 KEY = EmbeddingCache.key("f00d", "0" * 32)
 OTHER = EmbeddingCache.key("beef", "0" * 32)
@@ -96,6 +97,37 @@ async def test_each_tier_is_asked_in_turn(redis_server: RedisServer, open_cache:
     assert (local.hits, local.misses) == (1, 1)
     assert (shared.hits, shared.misses) == (1, 0)
     assert local.bytes > 0
+
+
+async def test_every_look_up_is_counted_for_prometheus(
+    redis_server: RedisServer, open_cache: Open
+) -> None:
+    metrics = Metrics()
+    cache = open_cache(
+        settings(redis_server.url, local_bytes=LOCAL_BYTES, failures=1), metrics=metrics
+    )
+
+    def counted(tier: str) -> dict[str, float]:
+        return {
+            sample.labels["result"]: sample.value
+            for family in metrics.registry.collect()
+            for sample in family.samples
+            if sample.name == "tamis_cache_requests_total"
+            and sample.labels["tier"] == tier
+            and sample.value
+        }
+
+    await asyncio.gather(*(cache.get_or_compute(KEY, Encoder()) for _ in range(3)))
+    await cache.settle()
+    await cache.get_or_compute(KEY, Encoder())
+    await open_cache(settings(redis_server.url), metrics=Metrics()).get_or_compute(KEY, Encoder())
+    redis_server.stop()
+    for key in (OTHER, f"{OTHER}1"):
+        await cache.get_or_compute(key, Encoder())
+    assert counted("local") == {"hit": 1, "miss": 5, "coalesced": 2}
+    assert counted("redis") == {"miss": 1, "error": 1, "skipped": 1, "dropped": 2}
+    took = metrics.registry.get_sample_value("tamis_cache_latency_seconds_count", {"tier": "redis"})
+    assert took == 1
 
 
 async def test_a_value_is_the_same_wherever_it_comes_from(

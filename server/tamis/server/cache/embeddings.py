@@ -12,6 +12,7 @@ from tamis.server.cache import TierStats, codec, keys
 from tamis.server.cache.local import LocalTier
 from tamis.server.cache.redis import RedisTier
 from tamis.server.config import CacheSettings
+from tamis.server.metrics import Metrics
 
 Representations = Mapping[str, Representation]
 Compute = Callable[[], Awaitable[Representations]]
@@ -51,6 +52,7 @@ class EmbeddingCache:
         settings: Which tiers there are, and how large.
         personal: Errors that concern only the caller whose `compute` raised them, such as its
             deadline: the others who wait for it compute again, once for all of them.
+        metrics: Counts what it does.
         clock: For Redis's circuit breaker; in seconds.
 
     Raises:
@@ -62,12 +64,16 @@ class EmbeddingCache:
         settings: CacheSettings,
         *,
         personal: tuple[type[Exception], ...] = (),
+        metrics: Metrics | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        metrics = metrics or Metrics()
+        self._metrics = metrics.cache("local", keys.EMBEDDING)
         self._local: LocalTier[Representations] = LocalTier(settings.local_bytes)
         self._redis: RedisTier[Representations] | None = None
         if settings.redis_url:
-            self._redis = RedisTier(settings, codec.decode, clock=clock)
+            counts = metrics.cache("redis", keys.EMBEDDING)
+            self._redis = RedisTier(settings, codec.decode, metrics=counts, clock=clock)
         self._personal = personal
         self._flights: dict[tuple[str, Policy], _Flight] = {}
         self._tasks: set[asyncio.Task[tuple[Representations, Source]]] = set()
@@ -94,7 +100,9 @@ class EmbeddingCache:
         if policy is Policy.DEFAULT:
             found = self._local.get(key)
             if found is not None:
+                self._metrics.hit()
                 return found, Source.LOCAL
+            self._metrics.miss()
         while True:
             flight = self._flights.get((key, policy))
             ours = flight is None
@@ -106,7 +114,10 @@ class EmbeddingCache:
                 if ours:
                     raise
                 continue
-            return value, source if ours or source is Source.REDIS else Source.COALESCED
+            if ours or source is Source.REDIS:
+                return value, source
+            self._metrics.coalesced()
+            return value, Source.COALESCED
 
     async def purge(self, fingerprint: str | None = None) -> int:
         """Forgets what one encoder made, or everything; returns how many entries there were.

@@ -15,6 +15,7 @@ from tamis.models.errors import SettingsError
 from tamis.server.cache import TierStats
 from tamis.server.cache.breaker import Breaker
 from tamis.server.config import CacheSettings
+from tamis.server.metrics import CacheMetrics, Metrics
 
 V = TypeVar("V")
 
@@ -41,6 +42,7 @@ class RedisTier(Generic[V]):
     Args:
         settings: Its `redis_url` is not empty.
         decode: Reads what was found; None means that it is not ours, and counts as a miss.
+        metrics: Counts what it does.
         clock: For the breaker; in seconds.
 
     Raises:
@@ -52,11 +54,13 @@ class RedisTier(Generic[V]):
         settings: CacheSettings,
         decode: Callable[[bytes], V | None],
         *,
+        metrics: CacheMetrics | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._timeout_s = settings.redis_timeout_ms / 1_000
         self._ttl_s = settings.redis_ttl_s
         self._decode = decode
+        self._metrics = metrics or Metrics().cache("redis", "any")
         self._breaker = Breaker(settings.breaker_failures, settings.breaker_pause_s, clock)
         limit_s = max(BACKGROUND_S, self._timeout_s)
         try:
@@ -86,7 +90,9 @@ class RedisTier(Generic[V]):
         """
         if not self._usable():
             self._misses += 1
+            self._metrics.skipped()
             return None
+        began = time.perf_counter()
         ticket = self._breaker.ticket()
         reading: asyncio.Task[Any] | None = None
         try:
@@ -102,16 +108,20 @@ class RedisTier(Generic[V]):
                 found = reading.result()
         except Exception as error:  # noqa: BLE001 - nonsense can fail anywhere in the client
             self._errors += 1
+            self._metrics.error()
             # Where no slot was free, it is we who are slow.
             if reading is not None:
                 self._failed(ticket, error)
             return None
+        self._metrics.took(time.perf_counter() - began)
         self._breaker.succeeded(ticket)
         value = self._decode(found) if isinstance(found, bytes) else None
         if value is None:
             self._misses += 1
+            self._metrics.miss()
         else:
             self._hits += 1
+            self._metrics.hit()
         return value
 
     def set(self, key: str, data: bytes) -> None:
@@ -119,7 +129,7 @@ class RedisTier(Generic[V]):
         size = len(key) + len(data)
         full = len(self._pending) >= MAX_PENDING or self._pending_bytes + size > MAX_PENDING_BYTES
         if full or not self._usable():
-            self._dropped += 1
+            self._drop(1)
             return
         self._pending_bytes += size - self._unpend(key)
         self._pending[key] = data
@@ -215,7 +225,7 @@ class RedisTier(Generic[V]):
                     self._pending_bytes -= self._unpend(key)
                 await self._write_batch(batch)
         finally:
-            self._dropped += len(self._pending)
+            self._drop(len(self._pending))
             self._pending.clear()
             self._pending_bytes = 0
             self._writer = None
@@ -229,11 +239,13 @@ class RedisTier(Generic[V]):
             answers = await pipeline.execute(raise_on_error=False)
         except Exception as error:  # noqa: BLE001 - see `get`
             self._errors += len(batch)
+            self._metrics.error(len(batch))
             self._failed(ticket, error)
             return
         # A refusal (full, read-only, not allowed) is an answer: reading goes on.
         refusals = [answer for answer in answers if isinstance(answer, ResponseError)]
         self._errors += len(refusals)
+        self._metrics.error(len(refusals))
         if bool(refusals) != self._refusing:
             self._refusing = bool(refusals)
             if refusals:
@@ -259,6 +271,10 @@ class RedisTier(Generic[V]):
         except Exception:  # noqa: BLE001 - see `get`
             return False
         return True
+
+    def _drop(self, writes: int) -> None:
+        self._dropped += writes
+        self._metrics.dropped(writes)
 
     def _unpend(self, key: str) -> int:
         """Takes a write back; returns its size."""
