@@ -64,7 +64,7 @@ def vectors_message(vectors: Any) -> grpc.VectorsOutput:
         elif value and isinstance(value[0], list):
             data = b"".join([array("f", row).tobytes() for row in value])
             rows = np.frombuffer(data, dtype=np.float32).reshape(len(value), -1)
-            named[name].multi_dense.CopyFrom(wire.multi_dense(rows))
+            wire.fill_multi_dense(named[name].multi_dense, rows)
         else:
             named[name].dense.data.extend(value)
     return output
