@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import grpc.aio
-from tamis.server.metrics import Metrics
 
 from tamis.models import catalog
 from tamis.models.encoders import Encoder, TokenEncoder
@@ -22,10 +21,12 @@ from tamis.server.collections import Collections
 from tamis.server.config import MethodSettings, PipelineSettings, ServerSettings
 from tamis.server.encoders import Encoders
 from tamis.server.ingest import Ingest
+from tamis.server.metrics import Metrics
 from tamis.server.pipeline import Pipeline, Stage
 from tamis.server.services.collections import CollectionService
 from tamis.server.services.embedding import EmbeddingService
-from tamis.server.services.later import RefineService, RerankService
+from tamis.server.services.refine import RefineService
+from tamis.server.services.rerank import RerankService
 from tamis.server.services.retrieval import RetrievalService
 from tamis.server.services.server import ModelService, ServerService
 from tamis.server.stages import Refine, Rerank, Retrieve
@@ -66,8 +67,12 @@ class App:
         embedding_service_pb2_grpc.add_EmbeddingServiceServicer_to_server(
             EmbeddingService(self.encoders, limits), server
         )
-        rerank_service_pb2_grpc.add_RerankServiceServicer_to_server(RerankService(), server)
-        refine_service_pb2_grpc.add_RefineServiceServicer_to_server(RefineService(), server)
+        rerank_service_pb2_grpc.add_RerankServiceServicer_to_server(
+            RerankService(self.pipelines, self.encoders, limits), server
+        )
+        refine_service_pb2_grpc.add_RefineServiceServicer_to_server(
+            RefineService(self.pipelines, limits), server
+        )
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(
             ModelService(self.encoders), server
         )

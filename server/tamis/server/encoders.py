@@ -1,6 +1,5 @@
 """The server's encoders: each behind a batcher, queries through the cache."""
 
-import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
@@ -14,6 +13,7 @@ from tamis.server.cache.embeddings import EmbeddingCache, Policy, Source
 from tamis.server.config import BatchSettings
 from tamis.server.content import RawContent
 from tamis.server.errors import NotFoundError
+from tamis.server.tasks import together
 
 # Encoders without weights take microseconds on a text of this cost: less than a change of threads.
 CHEAP = 256
@@ -92,12 +92,10 @@ class Encoders:
             for name in {full.partition(".")[0] for full in needed}
             if self[name].modalities & content.modalities
         )
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._remembered(n, content, policy, bulk)) for n in names]
+        made = await together(*(self._remembered(n, content, policy, bulk) for n in names))
         found: dict[str, Representation] = {}
         sources = set()
-        for name, task in zip(names, tasks, strict=True):
-            heads, source = task.result()
+        for name, (heads, source) in zip(names, made, strict=True):
             found |= {f"{name}.{head}": value for head, value in heads.items()}
             sources.add(source)
         # The pixels have done their work; those who read images are given them by name.

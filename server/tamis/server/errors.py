@@ -1,5 +1,6 @@
 """The one place where an error becomes a status on the wire."""
 
+import logging
 from typing import NamedTuple, NoReturn
 
 import grpc
@@ -16,6 +17,8 @@ from tamis.server.store import (
 )
 from tamis.server.store.pictures import UnknownPictureError
 from tamis.v1 import failure_pb2 as pb
+
+logger = logging.getLogger(__name__)
 
 DOMAIN = "tamis"
 
@@ -81,6 +84,13 @@ def failure_of(error: BaseException) -> pb.Failure:
     status = status_of(error)
     message = "internal error" if status is INTERNAL else str(error)
     return pb.Failure(reason=status.reason, message=message, retry_after_ms=status.retry_after_ms)
+
+
+def logged(error: Exception) -> Exception:
+    """The error, which the log holds if nobody foresaw it: the caller is told no more of it."""
+    if status_of(error) is INTERNAL:
+        logger.error("an item failed", exc_info=error)
+    return error
 
 
 async def abort(context: "grpc.aio.ServicerContext[object, object]", error: TamisError) -> NoReturn:

@@ -15,9 +15,9 @@ from tamis.server.collections import Collections, point_id
 from tamis.server.config import Limits
 from tamis.server.content import RawContent, raw_content
 from tamis.server.encoders import Encoders
-from tamis.server.errors import INTERNAL, status_of
 from tamis.server.plans import vector
 from tamis.server.store import CollectionExistsError, UnknownCollectionError, point
+from tamis.server.tasks import together
 from tamis.v1 import document_pb2
 
 logger = logging.getLogger(__name__)
@@ -59,9 +59,7 @@ class Ingest:
         """
         schema = await self._collections.schema(collection)
         indexed = {*schema.vectors, *schema.sparse}
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._point(collection, d, indexed)) for d in documents]
-        made = [task.result() for task in tasks]
+        made = await together(*(self._point(collection, d, indexed) for d in documents))
         points = {point.id: point for point in made if isinstance(point, models.PointStruct)}
         if points:  # of two documents with one id, the later one stands
             await self._collections.store.upsert(collection, list(points.values()))
@@ -85,13 +83,8 @@ class Ingest:
                     digest = await self._collections.pictures(collection).put(content.image)
             except TamisError as error:
                 return error
-            except Exception as error:
-                if isinstance(error, ExceptionGroup) and isinstance(
-                    error.exceptions[0], TamisError
-                ):
-                    return error.exceptions[0]
-                if status_of(error) is INTERNAL:
-                    logger.exception("document %.80s failed", document.id)
+            except Exception:
+                logger.exception("document %.80s failed", document.id)
                 return TamisError("internal error")
         payload = {"id": document.id, "text": content.text, "image": digest, "metadata": metadata}
         return point(
@@ -109,15 +102,13 @@ class Ingest:
             if self._encoders[name].modalities & content.modalities
         )
         await content.decoded()  # an image that cannot be read fails the document, whoever reads it
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(self._encoders.encode(name, content, Side.DOCUMENT, bulk=True))
-                for name in names
-            ]
+        encodings = await together(
+            *(self._encoders.encode(n, content, Side.DOCUMENT, bulk=True) for n in names)
+        )
         return {
             f"{name}.{head}": value
-            for name, task in zip(names, tasks, strict=True)
-            for head, value in task.result().heads.items()
+            for name, encoding in zip(names, encodings, strict=True)
+            for head, value in encoding.heads.items()
             if f"{name}.{head}" in indexed
         }
 

@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from tamis.models.errors import TamisError
 from tamis.server.errors import INTERNAL, DeadlineError, OverloadedError, status_of
@@ -68,6 +68,7 @@ class StageLeftOut:
     message: str
 
 
+S = TypeVar("S")
 Event = StageDone | StageLeftOut
 Emit = Callable[[Event], Awaitable[None]]
 
@@ -81,6 +82,10 @@ class Pipeline:
     """
 
     stages: Sequence[Stage]
+
+    def stage(self, of: type[S]) -> S:
+        """The stage of that class."""
+        return next(stage for stage in self.stages if isinstance(stage, of))
 
     async def run(self, search: Search, emit: Emit, *, deadline: float | None = None) -> Search:
         """The search after the last stage.
@@ -128,8 +133,6 @@ class Pipeline:
 
 
 def _left_out(stage: Stage, error: Exception) -> StageLeftOut:
-    if isinstance(error, ExceptionGroup):  # of a task group: one reason is enough
-        error = error.exceptions[0]
     match error:
         case SkipStage():
             return StageLeftOut(stage.kind, error.reason, str(error))

@@ -47,6 +47,15 @@ class Context:
     tokens_before: int = 0
     tokens_after: int = 0
 
+    @classmethod
+    def joined(cls, contexts: Sequence["Context"]) -> "Context":
+        """Several contexts as one, in their order."""
+        return cls(
+            parts=tuple(part for context in contexts for part in context.parts),
+            tokens_before=sum(context.tokens_before for context in contexts),
+            tokens_after=sum(context.tokens_after for context in contexts),
+        )
+
 
 @dataclass(slots=True)
 class Clock:

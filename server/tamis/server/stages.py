@@ -20,6 +20,7 @@ from tamis.server.encoders import Encoders
 from tamis.server.pipeline import SkipStage
 from tamis.server.plans import ask
 from tamis.server.search import Context, ContextPart, Search
+from tamis.server.tasks import together
 from tamis.v1 import stage_pb2 as pb
 
 
@@ -151,7 +152,7 @@ class Rerank:
         started = time.perf_counter()
         schema = await self.collections.schema(search.collection)
         ids = [point_id(candidate.document_id) for candidate in candidates]
-        where = models.Filter(must=[models.HasIdCondition(has_id=ids)])
+        where = models.Filter(must=[models.HasIdCondition(has_id=[*ids])])
         scores: dict[str, float] = {}
         for plan in plans:
             self.collections.check(search.collection, schema, plan)
@@ -218,16 +219,10 @@ class Refine:
         self, query: Query, documents: Sequence[tuple[str, RawContent]], *, budget: int | None
     ) -> Context:
         """The context of these documents, best first."""
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(self._document(query, name, content, budget))
-                for name, content in documents
-            ]
-        contexts = [task.result() for task in tasks]
-        return Context(
-            parts=tuple(part for context in contexts for part in context.parts),
-            tokens_before=sum(context.tokens_before for context in contexts),
-            tokens_after=sum(context.tokens_after for context in contexts),
+        return Context.joined(
+            await together(
+                *(self._document(query, name, content, budget) for name, content in documents)
+            )
         )
 
     async def _document(

@@ -1,7 +1,7 @@
 """EmbeddingService: the encoders by themselves."""
 
 import asyncio
-from typing import NoReturn
+from collections.abc import AsyncIterator, Sequence
 
 import grpc.aio
 
@@ -10,8 +10,9 @@ from tamis.models.types import Encoding, Side
 from tamis.server.config import Limits
 from tamis.server.content import raw_content
 from tamis.server.encoders import Encoders
-from tamis.server.errors import UnimplementedError, failure_of
+from tamis.server.errors import failure_of, logged
 from tamis.server.messages import representation
+from tamis.server.tasks import together
 from tamis.v1 import content_pb2
 from tamis.v1 import embedding_service_pb2 as pb
 from tamis.v1.embedding_service_pb2_grpc import EmbeddingServiceServicer
@@ -21,6 +22,9 @@ _SIDES = {
     pb.SIDE_QUERY: Side.QUERY,
     pb.SIDE_DOCUMENT: Side.DOCUMENT,
 }
+# Inputs of one stream that are being encoded: enough for full batches. The next one is read from
+# the wire when one of them is done, so a fast sender is slowed down, not buffered.
+STREAM_AT_ONCE = 64
 
 
 class EmbeddingService(EmbeddingServiceServicer):
@@ -33,42 +37,69 @@ class EmbeddingService(EmbeddingServiceServicer):
     async def Embed(  # noqa: N802 - gRPC's name
         self, request: pb.EmbedRequest, context: grpc.aio.ServicerContext[object, object]
     ) -> pb.EmbedResponse:
-        encoder, most = self._encoders[request.encoder], self._limits.max_batch_inputs
+        most = self._limits.max_batch_inputs
         if not 1 <= len(request.inputs) <= most:
             raise InputError(f"inputs: {len(request.inputs)}; from 1 to {most}")
-        heads = list(request.heads) or list(encoder.heads)
-        if unknown := [head for head in heads if head not in encoder.heads]:
-            raise InputError(f"heads: {unknown[0]!r} is not one of {', '.join(encoder.heads)}")
-        results = await asyncio.gather(
+        self._check_heads(request.encoder, request.heads)
+        results = await together(
             *(
-                self._embed(request.encoder, content, _SIDES[request.side], heads, i)
-                for i, content in enumerate(request.inputs)
+                self._embed(request, content, where=f"inputs[{number}]")
+                for number, content in enumerate(request.inputs)
             )
         )
         return pb.EmbedResponse(results=results)
 
-    async def EmbedStream(  # type: ignore[override]  # noqa: N802
-        self, request_iterator: object, context: object
-    ) -> NoReturn:
-        raise UnimplementedError("EmbedStream is not there yet; use Embed")
+    async def EmbedStream(  # type: ignore[override]  # noqa: N802 - writes, never yields
+        self,
+        request_iterator: AsyncIterator[pb.EmbedStreamRequest],
+        context: grpc.aio.ServicerContext[pb.EmbedStreamRequest, pb.EmbedStreamResponse],
+    ) -> None:
+        room, writing = asyncio.Semaphore(STREAM_AT_ONCE), asyncio.Lock()
+
+        async def answer(request: pb.EmbedStreamRequest) -> None:
+            try:
+                result = await self._embed(request, request.input, where="input", bulk=True)
+                response = pb.EmbedStreamResponse(input_id=request.input_id, result=result)
+                async with writing:
+                    await context.write(response)
+            finally:
+                room.release()
+
+        async with asyncio.TaskGroup() as inputs:
+            async for request in request_iterator:
+                await room.acquire()
+                inputs.create_task(answer(request))
 
     async def _embed(
-        self, name: str, message: content_pb2.Content, side: Side, heads: list[str], number: int
+        self,
+        request: pb.EmbedRequest | pb.EmbedStreamRequest,
+        message: content_pb2.Content,
+        *,
+        where: str,
+        bulk: bool = False,
     ) -> pb.EmbedResult:
+        name = request.encoder
         try:
-            content = raw_content(message, self._limits, where=f"inputs[{number}]")
-            self._encoders.check(name, content, where=f"inputs[{number}]")
-            encoding = await self._encoders.encode(name, content, side)
+            self._check_heads(name, request.heads)
+            content = raw_content(message, self._limits, where=where)
+            self._encoders.check(name, content, where=where)
+            encoding = await self._encoders.encode(name, content, _SIDES[request.side], bulk=bulk)
         except Exception as error:  # noqa: BLE001 - one input must not fail the others
-            return pb.EmbedResult(failure=failure_of(error))
-        return pb.EmbedResult(embedding=self._embedding(name, encoding, heads))
+            return pb.EmbedResult(failure=failure_of(logged(error)))
+        return pb.EmbedResult(embedding=self._embedding(name, encoding, request.heads))
 
-    def _embedding(self, name: str, encoding: Encoding, heads: list[str]) -> pb.Embedding:
+    def _check_heads(self, name: str, heads: Sequence[str]) -> None:
+        known = self._encoders[name].heads
+        if unknown := [head for head in heads if head not in known]:
+            raise InputError(f"heads: {unknown[0]!r} is not one of {', '.join(known)}")
+
+    def _embedding(self, name: str, encoding: Encoding, heads: Sequence[str]) -> pb.Embedding:
+        encoder = self._encoders[name]
         return pb.Embedding(
             representations=[
                 representation(f"{name}.{head}", encoding.heads[head])
-                for head in heads
+                for head in heads or encoder.heads
                 if head in encoding.heads
             ],
-            fingerprint=self._encoders[name].fingerprint,
+            fingerprint=encoder.fingerprint,
         )

@@ -1,12 +1,15 @@
-"""A search request, checked against the limits, as a search."""
+"""What a request asks for, checked against the limits."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
 
 from tamis.models.errors import InputError
 from tamis.server.cache.embeddings import Policy
 from tamis.server.config import Limits
 from tamis.server.content import raw_content
+from tamis.server.errors import NotFoundError
 from tamis.server.messages import representations, where_clause
+from tamis.server.pipeline import Pipeline
 from tamis.server.search import Search, SearchOptions
 from tamis.v1 import retrieval_service_pb2 as pb
 
@@ -19,6 +22,26 @@ _POLICIES = {
     pb.CACHE_POLICY_BYPASS: Policy.BYPASS,
     pb.CACHE_POLICY_REFRESH: Policy.REFRESH,
 }
+
+
+class _Choosing(Protocol):
+    """A request that may name a pipeline."""
+
+    pipeline: str
+
+    def HasField(self, name: Literal["pipeline"], /) -> bool: ...  # noqa: N802 - protobuf's name
+
+
+def chosen(pipelines: Mapping[str, Pipeline], request: _Choosing) -> Pipeline:
+    """The pipeline that a request names, or `default`.
+
+    Raises:
+        NotFoundError: There is none of that name.
+    """
+    name = request.pipeline if request.HasField("pipeline") else "default"
+    if name not in pipelines:
+        raise NotFoundError(f"pipeline {name!r} is not one of: {', '.join(pipelines)}")
+    return pipelines[name]
 
 
 def search_of(request: pb.SearchRequest, limits: Limits) -> Search:

@@ -3,33 +3,36 @@
 import asyncio
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import NoReturn
 
 import grpc.aio
 
+from tamis.models.errors import InputError
 from tamis.server.cache.embeddings import Source
 from tamis.server.collections import Collections
 from tamis.server.config import ServerSettings
 from tamis.server.errors import (
     DeadlineError,
-    NotFoundError,
     OverloadedError,
-    UnimplementedError,
     failure_of,
+    logged,
 )
 from tamis.server.messages import document, visual_tokens
 from tamis.server.pipeline import Event, Pipeline, StageDone
 from tamis.server.search import Context
 from tamis.server.search import Search as Asked
-from tamis.server.services.requests import search_of
+from tamis.server.services.requests import chosen, search_of
+from tamis.server.services.session import Session
+from tamis.server.tasks import together
 from tamis.v1 import context_pb2, document_pb2, stage_pb2
 from tamis.v1 import retrieval_service_pb2 as pb
 from tamis.v1.retrieval_service_pb2_grpc import RetrievalServiceServicer
 
 # What is kept of the caller's deadline for sending the summary.
 REPLY_S = 0.02
+MAX_BATCH = 256
+BATCH_AT_ONCE = 8  # searches of one batch: the others wait, so that it crowds nobody out
 _SOURCES = {
     Source.ENCODER: pb.EMBEDDING_SOURCE_ENCODER,
     Source.LOCAL: pb.EMBEDDING_SOURCE_LOCAL_CACHE,
@@ -59,15 +62,43 @@ class RetrievalService(RetrievalServiceServicer):
         remaining = context.time_remaining()
         await self.answer(request, context.write, timeout_s=remaining)
 
-    async def SearchSession(  # type: ignore[override]  # noqa: N802
-        self, request_iterator: object, context: object
-    ) -> NoReturn:
-        raise UnimplementedError("SearchSession is not there yet; use Search")
+    async def SearchSession(  # type: ignore[override]  # noqa: N802 - writes, never yields
+        self,
+        request_iterator: AsyncIterator[pb.SearchSessionRequest],
+        context: grpc.aio.ServicerContext[pb.SearchSessionRequest, pb.SearchSessionResponse],
+    ) -> None:
+        await Session(self.answer, context.write).run(request_iterator)
 
     async def BatchSearch(  # noqa: N802
-        self, request: object, context: object
-    ) -> NoReturn:
-        raise UnimplementedError("BatchSearch is not there yet; use Search")
+        self,
+        request: pb.BatchSearchRequest,
+        context: grpc.aio.ServicerContext[object, object],
+    ) -> pb.BatchSearchResponse:
+        if not 1 <= len(request.requests) <= MAX_BATCH:
+            raise InputError(f"requests: {len(request.requests)}; from 1 to {MAX_BATCH}")
+        room, timeout_s = asyncio.Semaphore(BATCH_AT_ONCE), context.time_remaining()
+        return pb.BatchSearchResponse(
+            results=await together(
+                *(self._last_stage(search, room, timeout_s) for search in request.requests)
+            )
+        )
+
+    async def _last_stage(
+        self, request: pb.SearchRequest, room: asyncio.Semaphore, timeout_s: float | None
+    ) -> pb.BatchSearchResult:
+        last = pb.BatchSearchResult()
+
+        async def keep(response: pb.SearchResponse) -> None:
+            if response.WhichOneof("event") == "result":
+                last.result.CopyFrom(response.result)
+                last.stage = response.stage
+
+        try:
+            async with room:
+                await self.answer(request, keep, timeout_s=timeout_s)
+        except Exception as error:  # noqa: BLE001 - one search must not fail the others
+            return pb.BatchSearchResult(failure=failure_of(logged(error)))
+        return last
 
     async def answer(
         self, request: pb.SearchRequest, write: Write, *, timeout_s: float | None
@@ -81,13 +112,10 @@ class RetrievalService(RetrievalServiceServicer):
         started = time.perf_counter()
         deadline = asyncio.get_running_loop().time() + self._time_s(timeout_s)
         with self._place():
-            pipeline = self._pipeline(request)
+            pipeline = chosen(self._pipelines, request)
             search = search_of(request, self._settings.limits)
             responses = _Responses(request, search, self._collections, write)
-            try:
-                search = await pipeline.run(search, responses.emit, deadline=deadline)
-            except ExceptionGroup as group:  # of the encoders; the first one says what is wrong
-                raise group.exceptions[0] from group
+            search = await pipeline.run(search, responses.emit, deadline=deadline)
             await responses.summary(search, time.perf_counter() - started)
 
     def _time_s(self, timeout_s: float | None) -> float:
@@ -107,12 +135,6 @@ class RetrievalService(RetrievalServiceServicer):
             yield
         finally:
             self._in_flight -= 1
-
-    def _pipeline(self, request: pb.SearchRequest) -> Pipeline:
-        name = request.pipeline if request.HasField("pipeline") else "default"
-        if name not in self._pipelines:
-            raise NotFoundError(f"pipeline {name!r} is not one of: {', '.join(self._pipelines)}")
-        return self._pipelines[name]
 
 
 class _Responses:

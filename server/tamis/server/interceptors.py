@@ -1,0 +1,303 @@
+"""What happens around every call: its name, its log line, its metrics, and how it may fail."""
+
+import asyncio
+import inspect
+import os
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+from structlog.types import FilteringBoundLogger
+
+from tamis.models.errors import InputError
+from tamis.server import errors, logs
+from tamis.server.metrics import CallMetrics, Metrics
+
+REQUEST_ID: Final = "x-request-id"
+TRACEPARENT: Final = "traceparent"
+MAX_ID = 128  # characters; a longer request id is replaced by one of ours
+# A client's own deadline reaches us as a cancel, a moment before ours would pass.
+EXPIRED_S = 0.02
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+_KINDS = {
+    (False, False): "unary",
+    (True, False): "client_stream",
+    (False, True): "server_stream",
+    (True, True): "bidi_stream",
+}
+# As go-grpc spells them, because dashboards are written for it.
+_GO_CODES = {code: code.name.title().replace("_", "") for code in grpc.StatusCode} | {
+    grpc.StatusCode.OK: "OK",
+    grpc.StatusCode.CANCELLED: "Canceled",
+}
+_BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
+_SEVERE = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS}
+
+# grpc.aio's handlers and contexts have no useful types.
+Handler = Any
+Context = Any
+
+
+@dataclass(frozen=True, slots=True)
+class _Unreadable:
+    """Stands for a request that protobuf could not parse."""
+
+    why: str
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """The server's one interceptor.
+
+    - A request id is taken from `x-request-id` or made, sent back, and put on every log line.
+    - A request that cannot be parsed ends in INVALID_ARGUMENT, not in INTERNAL.
+    - Errors of the table in `errors` become their status. Any other is logged with its traceback
+      and is "internal error" to the caller.
+    - Each call is counted, and logged in one line when it ends.
+
+    Handlers that are not asynchronous are left alone.
+
+    Args:
+        metrics: Where calls are counted.
+        log: Where lines go; JSON on stderr by default.
+    """
+
+    def __init__(
+        self, metrics: Metrics | None = None, log: FilteringBoundLogger | None = None
+    ) -> None:
+        self._metrics = metrics or Metrics()
+        self._log = log or logs.lines()
+        # A handler is wrapped once, not once a call.
+        self._wrapped: dict[str, tuple[Handler, Handler]] = {}
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler:
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return None
+        name = handler_call_details.method
+        known = self._wrapped.get(name)
+        if known is None or known[0] is not handler:
+            known = self._wrapped[name] = (handler, self._wrap(name, handler))
+        return known[1]
+
+    def _wrap(self, name: str, handler: Handler) -> Handler:
+        kind = _KINDS[handler.request_streaming, handler.response_streaming]
+        act = (
+            handler.unary_unary
+            or handler.unary_stream
+            or handler.stream_unary
+            or handler.stream_stream
+        )
+        generates = inspect.isasyncgenfunction(act)
+        if not generates and not inspect.iscoroutinefunction(act):
+            return handler
+        service, _, method = name.strip("/").rpartition("/")
+        counts = self._metrics.call(kind, service, method)
+
+        async def handle(request: Any, context: Context) -> Any:
+            call = _Call(name, context, counts, self._metrics, self._log)
+            return await call.run(act, request, generates=generates)
+
+        make = {
+            "unary": grpc.unary_unary_rpc_method_handler,
+            "client_stream": grpc.stream_unary_rpc_method_handler,
+            "server_stream": grpc.unary_stream_rpc_method_handler,
+            "bidi_stream": grpc.stream_stream_rpc_method_handler,
+        }[kind]
+        return make(handle, _forgiving(handler.request_deserializer), handler.response_serializer)
+
+
+class _Call:
+    """One call, and the context that its handler sees.
+
+    The request id is sent with the first response, or with the error: headers that are sent
+    earlier would commit the call, and a client would no longer retry a refusal.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        context: Context,
+        counts: CallMetrics,
+        metrics: Metrics,
+        log: FilteringBoundLogger,
+    ) -> None:
+        self._name = name
+        self._context = context
+        self._counts = counts
+        self._metrics = metrics
+        self._log = log
+        self._began = time.perf_counter()
+        self._told = False
+        self._aborted: grpc.aio.AbortError | None = None
+        self._refused: InputError | None = None
+        self._code: grpc.StatusCode | None = None
+        self._unforeseen: BaseException | None = None
+        metadata = dict(context.invocation_metadata())
+        self._id = _request_id(metadata.get(REQUEST_ID))
+        self._trace = metadata.get(TRACEPARENT)
+        logs.request_id.set(self._id)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    async def run(self, act: Callable[..., Any], request: Any, *, generates: bool) -> Any:
+        """Runs the handler, and sees to it that the call ends as it should."""
+        self._counts.started()
+        try:
+            return await self._run(act, request, generates=generates)
+        except asyncio.CancelledError:
+            self._gone()
+            raise
+        except grpc.aio.AbortError:
+            raise
+        except grpc.aio.InternalError:  # a write to a client that has left
+            self._gone()
+            raise
+        except Exception as error:
+            if self._aborted is not None:  # gRPC insists on the very same exception
+                raise self._aborted from error
+            await self._fail(self._refused or _only(error))
+            raise  # not reached: to abort is to raise
+        finally:
+            self._end()
+
+    async def write(self, response: Any) -> None:
+        if not self._told:
+            await self._tell()
+        await self._context.write(response)
+
+    async def read(self) -> Any:
+        return self._readable(await self._context.read())
+
+    async def send_initial_metadata(self, metadata: Any) -> None:
+        self._told = True
+        await self._context.send_initial_metadata((*metadata, (REQUEST_ID, self._id)))
+
+    async def abort(
+        self, code: grpc.StatusCode, details: str = "", trailing_metadata: Any = ()
+    ) -> None:
+        trailers = tuple(trailing_metadata) or tuple(self._context.trailing_metadata())
+        if not self._told:
+            trailers = (*trailers, (REQUEST_ID, self._id))
+        try:
+            await self._context.abort(code, details, trailers)
+        except grpc.aio.AbortError as error:
+            self._aborted = error
+            raise
+
+    async def abort_with_status(self, status: Any) -> None:
+        await self.abort(status.code, status.details, status.trailing_metadata)
+
+    async def requests(self, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        """The stream's requests, up to one that cannot be read."""
+        async for request in requests:
+            yield self._readable(request)
+
+    async def _run(self, act: Callable[..., Any], request: Any, *, generates: bool) -> Any:
+        if hasattr(request, "__aiter__"):
+            request = self.requests(request)
+        else:
+            self._readable(request)
+        response = None
+        if generates:
+            async with aclosing(act(request, self)) as responses:
+                async for each in responses:
+                    await self.write(each)
+        else:
+            response = await act(request, self)
+        if self._aborted is None and not self._told:
+            await self._tell()
+        return response
+
+    def _readable(self, request: Any) -> Any:
+        if isinstance(request, _Unreadable):
+            self._refused = InputError(f"request: {request.why}")
+            raise self._refused
+        return request
+
+    async def _tell(self) -> None:
+        self._told = True
+        identity = (REQUEST_ID, self._id)
+        if _code(self._context.code()) is grpc.StatusCode.OK:
+            await self._context.send_initial_metadata((identity,))
+        else:  # set without abort: an error like any other
+            trailers = tuple(self._context.trailing_metadata())
+            self._context.set_trailing_metadata((*trailers, identity))
+
+    async def _fail(self, error: Exception) -> None:
+        if errors.status_of(error) is errors.INTERNAL:
+            self._unforeseen = error
+        await errors.abort(self, error)  # type: ignore[arg-type]
+
+    def _gone(self) -> None:
+        """The caller has left, or its time is up."""
+        left_s = self._context.time_remaining()
+        if left_s is not None and left_s < EXPIRED_S:
+            self._code = grpc.StatusCode.DEADLINE_EXCEEDED
+            self._metrics.deadline_expired("call")
+        else:
+            self._code = grpc.StatusCode.CANCELLED
+            self._metrics.cancelled("call")
+
+    def _end(self) -> None:
+        seconds = time.perf_counter() - self._began
+        code = self._code or _code(self._context.code())
+        self._counts.handled(_GO_CODES[code], seconds)
+        more: dict[str, object] = {}
+        if self._trace is not None and _TRACEPARENT.fullmatch(self._trace):
+            more[TRACEPARENT] = self._trace
+        if self._unforeseen is not None:
+            more["exc_info"] = self._unforeseen
+        log = self._log.error if code in _SEVERE else self._log.info
+        log(
+            "call",
+            method=self._name,
+            code=code.name,
+            duration_ms=round(1e3 * seconds, 3),
+            peer=self._context.peer(),
+            **more,
+        )
+
+
+def _request_id(given: str | None) -> str:
+    if given and len(given) <= MAX_ID and given.isascii() and given.isprintable():
+        return given
+    return os.urandom(16).hex()
+
+
+def _forgiving(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
+    """A deserializer that returns `_Unreadable` where the other raises."""
+    if deserialize is None:
+        return None
+
+    def read(data: bytes) -> Any:
+        try:
+            return deserialize(data)
+        except Exception as error:  # noqa: BLE001 - protobuf's implementations differ in it
+            return _Unreadable(f"cannot be read: {error}; is every string UTF-8?")
+
+    return read
+
+
+def _only(error: Exception) -> Exception:
+    """The error itself, where a task group has wrapped it alone."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+def _code(code: object) -> grpc.StatusCode:
+    """What a context says: a code, its number, or None for OK."""
+    if isinstance(code, grpc.StatusCode):
+        return code
+    return _BY_NUMBER.get(code or 0, grpc.StatusCode.UNKNOWN)  # type: ignore[call-overload]

@@ -1,0 +1,68 @@
+"""RefineService: a pipeline's refiners by themselves."""
+
+from collections.abc import Mapping
+from typing import NoReturn
+
+import grpc.aio
+
+from tamis.models.errors import InputError, TamisError
+from tamis.models.types import Content, Query
+from tamis.server.config import Limits
+from tamis.server.content import raw_content
+from tamis.server.errors import UnimplementedError
+from tamis.server.pipeline import Pipeline
+from tamis.server.search import Context
+from tamis.server.services.requests import chosen
+from tamis.server.services.retrieval import context_message
+from tamis.server.services.supplied import Supplied, failed, supplied
+from tamis.server.stages import Refine
+from tamis.server.tasks import together
+from tamis.v1 import refine_service_pb2 as pb
+from tamis.v1.refine_service_pb2_grpc import RefineServiceServicer
+
+MAX_DOCUMENTS = 100
+
+
+class RefineService(RefineServiceServicer):
+    """Turns documents that the caller brings into one context."""
+
+    def __init__(self, pipelines: Mapping[str, Pipeline], limits: Limits) -> None:
+        self._pipelines = pipelines
+        self._limits = limits
+
+    async def Refine(  # noqa: N802 - gRPC's name
+        self, request: pb.RefineRequest, context: grpc.aio.ServicerContext[object, object]
+    ) -> pb.RefineResponse:
+        stage = chosen(self._pipelines, request).stage(Refine)
+        if request.HasField("budget") and request.budget < 1:
+            raise InputError("budget: must be at least 1 token, not 0")
+        query = Query(Content())
+        if request.HasField("query"):
+            asked = raw_content(request.query, self._limits, where="query")
+            query = Query(Content(text=asked.text, instruction=asked.instruction))
+        documents, failures = supplied(request.documents, self._limits, MAX_DOCUMENTS)
+        budget = request.budget if request.HasField("budget") else None
+        made = await together(*(_refined(stage, query, d, budget) for d in documents))
+        contexts = [one for one in made if isinstance(one, Context)]
+        failures += failed(
+            (name, error)
+            for (name, _), error in zip(documents, made, strict=True)
+            if isinstance(error, TamisError)
+        )
+        return pb.RefineResponse(
+            context=context_message(Context.joined(contexts)), failures=failures
+        )
+
+    async def GetContext(  # type: ignore[override]  # noqa: N802
+        self, request: object, context: object
+    ) -> NoReturn:
+        raise UnimplementedError("contexts are not kept yet; Search and Refine send them whole")
+
+
+async def _refined(
+    stage: Refine, query: Query, document: Supplied, budget: int | None
+) -> Context | TamisError:
+    try:
+        return await stage.refined(query, [document], budget=budget)
+    except TamisError as error:
+        return error

@@ -1,0 +1,76 @@
+"""RerankService: a pipeline's reranker by itself."""
+
+import asyncio
+from collections.abc import Mapping
+
+import grpc.aio
+
+from tamis.models.errors import TamisError
+from tamis.models.types import Candidate, Content, Representation, Side
+from tamis.server.config import Limits
+from tamis.server.content import RawContent, raw_content
+from tamis.server.encoders import Encoders
+from tamis.server.pipeline import Pipeline
+from tamis.server.services.requests import chosen
+from tamis.server.services.supplied import Supplied, failed, supplied
+from tamis.server.stages import Rerank
+from tamis.server.tasks import together
+from tamis.v1 import rerank_service_pb2 as pb
+from tamis.v1 import stage_pb2
+from tamis.v1.rerank_service_pb2_grpc import RerankServiceServicer
+
+MAX_DOCUMENTS = 1_000
+
+
+class RerankService(RerankServiceServicer):
+    """Orders documents that the caller brings."""
+
+    def __init__(
+        self, pipelines: Mapping[str, Pipeline], encoders: Encoders, limits: Limits
+    ) -> None:
+        self._pipelines = pipelines
+        self._encoders = encoders
+        self._limits = limits
+
+    async def Rerank(  # noqa: N802 - gRPC's name
+        self, request: pb.RerankRequest, context: grpc.aio.ServicerContext[object, object]
+    ) -> pb.RerankResponse:
+        reranker = chosen(self._pipelines, request).stage(Rerank).reranker
+        asked = raw_content(request.query, self._limits, where="query")
+        documents, failures = supplied(request.documents, self._limits, MAX_DOCUMENTS)
+        query, _ = await self._encoders.query(asked, reranker.needs)
+        made = await together(*(self._candidate(d, reranker.needs) for d in documents))
+        candidates = [candidate for candidate in made if isinstance(candidate, Candidate)]
+        failures += failed(
+            (name, error)
+            for (name, _), error in zip(documents, made, strict=True)
+            if isinstance(error, TamisError)
+        )
+        ranked = await asyncio.to_thread(reranker.rerank, query, candidates)
+        before = {c.document_id: place for place, c in enumerate(candidates)}
+        hits = [
+            stage_pb2.Hit(
+                document_id=c.document_id, score=c.score, movement=before[c.document_id] - place
+            )
+            for place, c in enumerate(ranked)
+        ]
+        return pb.RerankResponse(hits=hits, failures=failures)
+
+    async def _candidate(
+        self, document: Supplied, needs: tuple[str, ...]
+    ) -> Candidate | TamisError:
+        name, content = document
+        try:
+            return Candidate(name, 0.0, Content(content.text), await self._encoded(content, needs))
+        except TamisError as error:
+            return error
+
+    async def _encoded(
+        self, content: RawContent, needs: tuple[str, ...]
+    ) -> dict[str, Representation]:
+        found: dict[str, Representation] = {}
+        for name in sorted({full.partition(".")[0] for full in needs}):
+            if self._encoders[name].modalities & content.modalities:
+                encoding = await self._encoders.encode(name, content, Side.DOCUMENT)
+                found |= {f"{name}.{head}": value for head, value in encoding.heads.items()}
+        return found
