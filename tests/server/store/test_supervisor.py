@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import grpc
 import pytest
 from qdrant_client import models
 
@@ -124,8 +125,8 @@ async def test_a_point_that_no_message_holds_is_the_callers_fault(tmp_path: Path
             engine.target, options=[("grpc.max_send_message_length", 1_000)]
         )
         narrow = QdrantStore(channel, timeout_s=30)
+        large = point(str(uuid4()), vectors={"dense": [1.0] * 4}, payload={"a": "b" * 2_000})
         with pytest.raises(InputError, match="larger than max"):
-            large = point(str(uuid4()), vectors={"dense": np.ones(4)}, payload={"a": "b" * 2_000})
             await narrow.upsert("docs", [large])
         await narrow.close()
 
