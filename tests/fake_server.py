@@ -1,0 +1,249 @@
+"""Small servers of tamis.v1 on a real port, so that tests of the client mock nothing of it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from tamis.v1 import collection_service_pb2 as collections_pb2
+from tamis.v1 import collection_service_pb2_grpc as collections_grpc
+from tamis.v1 import document_pb2, failure_pb2, server_service_pb2, stage_pb2
+from tamis.v1 import embedding_service_pb2 as embedding_pb2
+from tamis.v1 import embedding_service_pb2_grpc as embedding_grpc
+from tamis.v1 import representation_pb2 as representation
+from tamis.v1 import retrieval_service_pb2 as retrieval_pb2
+from tamis.v1 import retrieval_service_pb2_grpc as retrieval_grpc
+from tamis.v1 import server_service_pb2_grpc as server_grpc
+
+Play = Callable[[retrieval_pb2.SearchRequest, Any], Awaitable[None]]
+Trailers = Sequence[tuple[str, str | bytes]]
+
+# To a type checker these are abstract; what a fake leaves out answers UNIMPLEMENTED, as it should.
+RetrievalMethods: Any = retrieval_grpc.RetrievalServiceServicer
+CollectionsMethods: Any = collections_grpc.CollectionServiceServicer
+EmbeddingMethods: Any = embedding_grpc.EmbeddingServiceServicer
+ServerMethods: Any = server_grpc.ServerServiceServicer
+
+
+def ranking(stage: int, *ids: str) -> retrieval_pb2.SearchResponse:
+    """One stage's result."""
+    hits = [
+        stage_pb2.Hit(
+            document_id=one,
+            score=1 / rank,
+            movement=stage - 1,
+            document=document_pb2.Document(id=one),
+        )
+        for rank, one in enumerate(ids, 1)
+    ]
+    timing = stage_pb2.StageTiming(total_us=1500, model_us=700)
+    result = stage_pb2.StageResult(hits=hits, method="fake", timing=timing)
+    return retrieval_pb2.SearchResponse(sequence=stage - 1, stage=stage, result=result)  # type: ignore[arg-type]
+
+
+def summary(final: int = stage_pb2.STAGE_RERANK) -> retrieval_pb2.SearchResponse:
+    """The last event."""
+    return retrieval_pb2.SearchResponse(
+        sequence=9,
+        summary=retrieval_pb2.SearchSummary(final_stage=final, total_us=2500),  # type: ignore[arg-type]
+    )
+
+
+SKIPPED = retrieval_pb2.SearchResponse(
+    stage=stage_pb2.STAGE_REFINE,
+    skipped=stage_pb2.StageSkipped(
+        reason=stage_pb2.SKIP_REASON_BUDGET_EXCEEDED, message="5 ms left"
+    ),
+)
+
+
+async def whole(request: retrieval_pb2.SearchRequest, context: Any) -> None:
+    """Two results, a skipped stage, and the summary."""
+    for event in (ranking(1, "a", "b"), ranking(2, "b", "a"), SKIPPED, summary()):
+        await context.write(event)
+
+
+async def endless(request: retrieval_pb2.SearchRequest, context: Any) -> None:
+    """One result, then nothing until the caller goes."""
+    await context.write(ranking(1, "a"))
+    await asyncio.Event().wait()
+
+
+def refusing(code: grpc.StatusCode, details: str, trailers: Trailers = ()) -> Play:
+    """Ends the call with a status."""
+
+    async def play(request: retrieval_pb2.SearchRequest, context: Any) -> None:
+        await context.abort(code, details, tuple(trailers))
+
+    return play
+
+
+class Retrieval(RetrievalMethods):  # type: ignore[misc]
+    """Answers searches as its plays say, the last one again and again; remembers what came."""
+
+    def __init__(self, *plays: Play) -> None:
+        self._plays = list(plays)
+        self.requests: list[retrieval_pb2.SearchRequest] = []
+        self.metadata: list[dict[str, str]] = []
+        self.cancelled = asyncio.Event()
+
+    async def Search(self, request: Any, context: Any) -> None:  # noqa: N802
+        self.requests.append(request)
+        self.metadata.append(dict(context.invocation_metadata()))
+        play = self._plays.pop(0) if len(self._plays) > 1 else self._plays[0]
+        try:
+            await play(request, context)
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+
+
+class Collections(CollectionsMethods):  # type: ignore[misc]
+    """Keeps documents in memory. An id that begins with `bad` is refused, as a picture may be."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, dict[str, document_pb2.Document]] = {}
+        self.messages: list[int] = []  # how many documents each upsert message had
+        self.over = asyncio.Event()  # an upsert ended, in whatever way
+
+    def _collection(self, name: str) -> collections_pb2.Collection:
+        vector = representation.VectorField(
+            name="mini.dense", kind=representation.VECTOR_KIND_DENSE, dim=4, fingerprint="f"
+        )
+        return collections_pb2.Collection(
+            name=name, vectors=[vector], documents=len(self.held[name])
+        )
+
+    async def _known(self, name: str, context: Any) -> dict[str, document_pb2.Document]:
+        if name not in self.held:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"{name}: no such collection")
+        return self.held[name]
+
+    async def CreateCollection(self, request: Any, context: Any) -> Any:  # noqa: N802
+        if request.name in self.held:
+            await context.abort(grpc.StatusCode.ALREADY_EXISTS, f"{request.name}: exists already")
+        self.held[request.name] = {}
+        return collections_pb2.CreateCollectionResponse(collection=self._collection(request.name))
+
+    async def DescribeCollection(self, request: Any, context: Any) -> Any:  # noqa: N802
+        await self._known(request.name, context)
+        return collections_pb2.DescribeCollectionResponse(collection=self._collection(request.name))
+
+    async def ListCollections(self, request: Any, context: Any) -> Any:  # noqa: N802
+        found = [self._collection(name) for name in sorted(self.held)]
+        return collections_pb2.ListCollectionsResponse(collections=found)
+
+    async def DeleteCollection(self, request: Any, context: Any) -> Any:  # noqa: N802
+        await self._known(request.name, context)
+        del self.held[request.name]
+        return collections_pb2.DeleteCollectionResponse()
+
+    async def DeleteDocuments(self, request: Any, context: Any) -> Any:  # noqa: N802
+        held = await self._known(request.collection, context)
+        gone = [one for one in request.ids if held.pop(one, None) is not None]
+        return collections_pb2.DeleteDocumentsResponse(deleted=len(gone))
+
+    async def GetDocuments(self, request: Any, context: Any) -> Any:  # noqa: N802
+        held = await self._known(request.collection, context)
+        found = [held[one] for one in request.ids if one in held]
+        return collections_pb2.GetDocumentsResponse(documents=found)
+
+    async def UpsertDocuments(self, requests: Any, context: Any) -> None:  # noqa: N802
+        upserted = failed = 0
+        try:
+            async for request in requests:
+                self.messages.append(len(request.documents))
+                if request.collection == "closed":
+                    await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "closed for writing")
+                bad = [one for one in request.documents if one.id.startswith("bad")]
+                held = self.held.setdefault(request.collection, {})
+                held.update({one.id: one for one in request.documents if one not in bad})
+                upserted += len(request.documents) - len(bad)
+                failed += len(bad)
+                why = failure_pb2.Failure(
+                    reason=failure_pb2.REASON_INVALID_REQUEST, message="not a picture"
+                )
+                failures = [
+                    document_pb2.DocumentFailure(document_id=one.id, failure=why) for one in bad
+                ]
+                await context.write(
+                    collections_pb2.UpsertDocumentsResponse(
+                        upserted=upserted, failed=failed, failures=failures
+                    )
+                )
+        finally:
+            # Of a call that its caller cancels, grpc.aio cancels the handler or ends the requests,
+            # whichever comes first.
+            self.over.set()
+
+
+class Embedding(EmbeddingMethods):  # type: ignore[misc]
+    """Makes of each text the vector (length, 1), and fails where there is none."""
+
+    async def Embed(self, request: Any, context: Any) -> Any:  # noqa: N802
+        import numpy as np
+
+        results = []
+        for one in request.inputs:
+            if not one.HasField("text"):
+                why = failure_pb2.Failure(
+                    reason=failure_pb2.REASON_INVALID_REQUEST,
+                    message=f"{len(one.image.data)} bytes are no picture",
+                )
+                results.append(embedding_pb2.EmbedResult(failure=why))
+                continue
+            data = np.array([len(one.text), 1], np.float32).tobytes()
+            tensor = representation.Tensor(
+                dtype=representation.DATA_TYPE_FLOAT32, shape=[2], data=data
+            )
+            made = representation.Representation(name=f"{request.encoder}.dense", tensor=tensor)
+            sparse = representation.Representation(
+                name=f"{request.encoder}.terms",
+                sparse=representation.SparseVector(indices=[7], values=[0.5]),
+            )
+            results.append(
+                embedding_pb2.EmbedResult(
+                    embedding=embedding_pb2.Embedding(
+                        representations=[made, sparse], fingerprint="f"
+                    )
+                )
+            )
+        return embedding_pb2.EmbedResponse(results=results)
+
+
+class Server(ServerMethods):  # type: ignore[misc]
+    """Tells limits."""
+
+    async def GetServerInfo(self, request: Any, context: Any) -> Any:  # noqa: N802
+        limits = server_service_pb2.Limits(
+            max_k=1000, max_text_bytes=1000, max_image_bytes=2000, max_batch_inputs=4
+        )
+        return server_service_pb2.GetServerInfoResponse(
+            version="0.1.0", pipelines=["default"], limits=limits
+        )
+
+
+ADDERS: tuple[tuple[type, Any], ...] = (
+    (Retrieval, retrieval_grpc.add_RetrievalServiceServicer_to_server),
+    (Collections, collections_grpc.add_CollectionServiceServicer_to_server),
+    (Embedding, embedding_grpc.add_EmbeddingServiceServicer_to_server),
+    (Server, server_grpc.add_ServerServiceServicer_to_server),
+)
+
+
+@asynccontextmanager
+async def serving(*servicers: Any) -> AsyncIterator[str]:
+    """Serves on a free port; gives the address."""
+    server = grpc.aio.server(options=[("grpc.max_receive_message_length", 32 << 20)])
+    for servicer in servicers:
+        add = next(add for kind, add in ADDERS if isinstance(servicer, kind))
+        add(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        await server.stop(None)
