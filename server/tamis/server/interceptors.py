@@ -163,6 +163,9 @@ class _Call:
         except grpc.aio.InternalError:  # a write to a client that has left
             self._gone()
             raise
+        except grpc.aio.BaseError as error:  # the call is over, or the server is
+            self._code, self._unforeseen = grpc.StatusCode.UNKNOWN, error
+            raise
         except Exception as error:
             if self._aborted is not None:  # gRPC insists on the very same exception
                 raise self._aborted from error
@@ -177,7 +180,7 @@ class _Call:
         await self._context.write(response)
 
     async def read(self) -> Any:
-        return self._readable(await self._context.read())
+        return self.readable(await self._context.read())
 
     async def send_initial_metadata(self, metadata: Any) -> None:
         self._told = True
@@ -198,16 +201,22 @@ class _Call:
     async def abort_with_status(self, status: Any) -> None:
         await self.abort(status.code, status.details, status.trailing_metadata)
 
-    async def requests(self, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        """The stream's requests, up to one that cannot be read."""
-        async for request in requests:
-            yield self._readable(request)
+    def readable(self, request: Any) -> Any:
+        """The request.
+
+        Raises:
+            InputError: It could not be parsed.
+        """
+        if isinstance(request, _Unreadable):
+            self._refused = InputError(f"request: {request.why}")
+            raise self._refused
+        return request
 
     async def _run(self, act: Callable[..., Any], request: Any, *, generates: bool) -> Any:
         if hasattr(request, "__aiter__"):
-            request = self.requests(request)
+            request = _Requests(self, request)
         else:
-            self._readable(request)
+            self.readable(request)
         response = None
         if generates:
             async with aclosing(act(request, self)) as responses:
@@ -218,12 +227,6 @@ class _Call:
         if self._aborted is None and not self._told:
             await self._tell()
         return response
-
-    def _readable(self, request: Any) -> Any:
-        if isinstance(request, _Unreadable):
-            self._refused = InputError(f"request: {request.why}")
-            raise self._refused
-        return request
 
     async def _tell(self) -> None:
         self._told = True
@@ -267,6 +270,20 @@ class _Call:
             peer=self._context.peer(),
             **more,
         )
+
+
+class _Requests:
+    """A stream's requests, up to one that cannot be read."""
+
+    def __init__(self, call: _Call, requests: AsyncIterator[Any]) -> None:
+        self._call = call
+        self._requests = requests
+
+    def __aiter__(self) -> "_Requests":
+        return self
+
+    async def __anext__(self) -> Any:
+        return self._call.readable(await anext(self._requests))
 
 
 def _request_id(given: str | None) -> str:
