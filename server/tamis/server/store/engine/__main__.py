@@ -10,23 +10,14 @@ from pathlib import Path
 
 import grpc
 
-from tamis.server.store.engine.collections import Collections, FolderInUseError, locked
+from tamis.server.store.engine.collections import Collections, locked
+from tamis.server.store.engine.errors import FolderInUseError
 from tamis.server.store.engine.service import Service
+from tamis.server.store.engine.upkeep import Upkeep
 
 _LOG = logging.getLogger(__name__)
 # How long a process that is about to end may take to let go of the folder, in seconds.
 _LOCK_WAIT_S = 5.0
-# Writes are flushed this long after the first one, in seconds, and the log behind them let go.
-_FLUSH_AFTER_S = 5.0
-
-
-async def _flush_now_and_then(collections: Collections) -> None:
-    while True:
-        await asyncio.sleep(_FLUSH_AFTER_S)
-        for collection in list(collections):
-            if collection.dirty:
-                collection.flush()
-                await asyncio.sleep(0)
 
 
 async def _serve(collections: Collections, arguments: argparse.Namespace) -> None:
@@ -53,10 +44,16 @@ async def _serve(collections: Collections, arguments: argparse.Namespace) -> Non
     server.add_insecure_port(f"unix:{arguments.socket}")
     await server.start()
     _LOG.info("serving %s on %s", arguments.folder, arguments.socket)
-    flushing = asyncio.create_task(_flush_now_and_then(collections))
+    upkeep = Upkeep(
+        collections,
+        look_after_s=arguments.look_after_s,
+        optimize_after=arguments.optimize_after,
+    )
+    looking = asyncio.create_task(upkeep.run())
     await stopped.wait()
-    flushing.cancel()
+    looking.cancel()
     await server.stop(grace=1.0)
+    await asyncio.wait({looking})
     arguments.socket.unlink(missing_ok=True)
 
 
@@ -66,6 +63,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--socket", type=Path, required=True, help="the Unix socket to serve on")
     parser.add_argument("--max-message-bytes", type=int, default=128 << 20)
     parser.add_argument("--max-calls", type=int, default=1024, help="calls in flight at most")
+    parser.add_argument("--look-after-s", type=float, default=5.0, help="how often to flush")
+    parser.add_argument("--optimize-after", type=int, default=20_000, help="points written")
     parser.add_argument("--until-stdin-ends", action="store_true", help="exit with the parent")
     return parser.parse_args()
 

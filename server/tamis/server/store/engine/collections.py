@@ -14,26 +14,16 @@ from urllib.parse import quote, unquote
 from qdrant_client import grpc
 
 from tamis.server.store.engine.collection import Collection
+from tamis.server.store.engine.errors import (
+    CollectionThereError,
+    DamagedError,
+    FolderInUseError,
+    NoCollectionError,
+)
 
 _LOG = logging.getLogger(__name__)
 # What a cluster refuses in a name.
 _FORBIDDEN = frozenset('<>:"/\\|?*\0\x1f')
-
-
-class NoCollectionError(Exception):
-    """There is none of that name."""
-
-
-class CollectionThereError(Exception):
-    """There is one of that name."""
-
-
-class DamagedError(Exception):
-    """It is there, and cannot be opened."""
-
-
-class FolderInUseError(Exception):
-    """Another engine has the folder open."""
 
 
 @contextlib.contextmanager
@@ -142,7 +132,7 @@ class Collections:
         collection = self._open.pop(name, None)
         self._damaged.pop(name, None)
         if collection:
-            collection.shard.close()
+            collection.abandon()
         old = self._folder / f".old-{uuid.uuid4().hex}"
         self._path(name).rename(old)
         await asyncio.to_thread(shutil.rmtree, old, ignore_errors=True)

@@ -14,11 +14,8 @@ from qdrant_client import grpc
 from qdrant_client.conversions.conversion import grpc_to_payload, payload_to_grpc
 
 from tamis.server.store import wire
+from tamis.server.store.engine.errors import UnsupportedError
 from tamis.server.store.engine.filters import filter_of, point_id
-
-
-class UnsupportedError(Exception):
-    """A cluster can do this, the embedded engine cannot."""
 
 
 def id_message(identifier: int | str | UUID) -> grpc.PointId:

@@ -7,6 +7,7 @@ call, so that threads would only wait for one another.
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from importlib.metadata import version
 from typing import Any
 
 import grpc as rpc
@@ -15,11 +16,12 @@ from google.protobuf.message import Message
 from qdrant_client import grpc
 
 from tamis.server.store.engine import edge, schema
-from tamis.server.store.engine.collections import (
-    Collections,
+from tamis.server.store.engine.collections import Collections
+from tamis.server.store.engine.errors import (
     CollectionThereError,
     DamagedError,
     NoCollectionError,
+    UnsupportedError,
 )
 from tamis.server.store.engine.filters import filter_of, point_id
 
@@ -28,7 +30,7 @@ _STATUS: dict[type[Exception], rpc.StatusCode] = {
     NoCollectionError: rpc.StatusCode.NOT_FOUND,
     CollectionThereError: rpc.StatusCode.ALREADY_EXISTS,
     DamagedError: rpc.StatusCode.FAILED_PRECONDITION,
-    edge.UnsupportedError: rpc.StatusCode.UNIMPLEMENTED,
+    UnsupportedError: rpc.StatusCode.UNIMPLEMENTED,
     ValueError: rpc.StatusCode.INVALID_ARGUMENT,
     TypeError: rpc.StatusCode.INVALID_ARGUMENT,
     OverflowError: rpc.StatusCode.INVALID_ARGUMENT,
@@ -108,7 +110,7 @@ class Service:
         }
 
     async def _health(self, _: grpc.HealthCheckRequest) -> grpc.HealthCheckReply:
-        return grpc.HealthCheckReply(title="tamis engine", version=_version())
+        return grpc.HealthCheckReply(title="tamis engine", version=version("qdrant-edge-py"))
 
     async def _create(self, request: grpc.CreateCollection) -> grpc.CollectionOperationResponse:
         self._collections.create(request)
@@ -137,9 +139,8 @@ class Service:
 
     async def _upsert(self, request: grpc.UpsertPoints) -> grpc.PointsOperationResponse:
         points = [edge.point(point) for point in request.points]
-        return await self._update(
-            request.collection_name, qdrant_edge.UpdateOperation.upsert_points(points)
-        )
+        update = qdrant_edge.UpdateOperation.upsert_points(points)
+        return await self._update(request.collection_name, update, len(points))
 
     async def _delete(self, request: grpc.DeletePoints) -> grpc.PointsOperationResponse:
         operation = qdrant_edge.UpdateOperation
@@ -147,14 +148,12 @@ class Service:
             update = operation.delete_points_by_filter(filter_of(request.points.filter))
         else:
             update = operation.delete_points([point_id(i) for i in request.points.points.ids])
-        return await self._update(request.collection_name, update)
+        return await self._update(request.collection_name, update, len(request.points.points.ids))
 
     async def _update(
-        self, name: str, operation: qdrant_edge.UpdateOperation
+        self, name: str, operation: qdrant_edge.UpdateOperation, count: int
     ) -> grpc.PointsOperationResponse:
-        collection = self._collections[name]
-        collection.update(operation)
-        await collection.sync()
+        await self._collections[name].update(operation, count)
         return grpc.PointsOperationResponse(
             result=grpc.UpdateResult(status=grpc.UpdateStatus.Completed)
         )
@@ -196,9 +195,3 @@ class Service:
             result=[edge.retrieved(record) for record in found],
             next_page_offset=None if following is None else edge.id_message(following),
         )
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("qdrant-edge-py")
