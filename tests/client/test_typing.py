@@ -1,0 +1,37 @@
+"""What a type checker sees of the client; mypy checks this file with the others."""
+
+from typing import TYPE_CHECKING, assert_type
+
+import tamis.client as t
+
+
+def test_the_package_is_typed() -> None:
+    """The checks below are mypy's; here they only need to be there."""
+    assert t.__file__
+
+
+if TYPE_CHECKING:
+
+    def blocking(client: t.Client) -> None:
+        with client.search("red", collection="c", k=3, stop_after="rerank") as events:
+            for event in events:
+                assert_type(event, t.StageResult | t.StageSkipped | t.SearchSummary)
+            assert_type(events.final(), t.StageResult)
+            assert_type(events.summary, t.SearchSummary | None)
+        assert_type(client.hits(t.Query("red"), collection="c", k=1), list[t.Hit])
+        assert_type(client.upsert("c", [t.Document("d")]).final(), t.UpsertProgress)
+        assert_type(client.collections(timeout=1.0), list[t.Collection])
+        client.hits("red", collection="c", top_n=1)  # type: ignore[call-arg]
+        client.hits("red", collection="c", k="1")  # type: ignore[arg-type]
+        client.collections(rerank_depth=1)  # type: ignore[call-arg]
+
+    async def on_a_loop(client: t.AsyncClient) -> None:
+        async with client.search(image=b"", collection="c") as events:
+            async for event in events:
+                assert_type(event, t.StageResult | t.StageSkipped | t.SearchSummary)
+            assert_type(await events.first("rerank"), t.StageResult | None)
+        assert_type(await client.hits("red", collection="c"), list[t.Hit])
+        async for step in client.upsert("c", [t.Document("d")]):
+            assert_type(step, t.UpsertProgress)
+        assert_type(await client.get("c", ["d"]), list[t.Document])
+        assert_type(await client.embed("mini", ["red"]), list[t.Embedding | t.Failure])
