@@ -4,6 +4,7 @@ The size is read from the header and refused before a pixel is decoded; only for
 and cameras make are tried, each by the one decoder that its first bytes name.
 """
 
+import logging
 import warnings
 from collections.abc import Callable
 from io import BytesIO
@@ -32,8 +33,10 @@ SIGNATURES: dict[bytes, Callable[[BytesIO], ImageFile]] = {
     b"MM\0*": TiffImageFile,
 }
 
-# Pillow warns of damaged metadata, which is of no use here; `catch_warnings` is not for threads.
+# Pillow warns and logs of damaged metadata: callers would write the server's log. For the whole
+# process, because `catch_warnings` is not for threads.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 
 def decode(data: bytes, *, max_pixels: int) -> Image:

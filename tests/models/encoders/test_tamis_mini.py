@@ -1,0 +1,94 @@
+"""The encoder around tamis-mini's graph, on a tower made for the test."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_tower import DIM, WIDTH, tiny_tower
+
+from tamis.models import catalog
+from tamis.models.encoders import Encoder
+from tamis.models.encoders.tamis_mini import TamisMini
+from tamis.models.errors import ModelError, SettingsError
+from tamis.models.runtimes.fit import fit
+from tamis.models.types import Content, Kind, Side
+
+
+@pytest.fixture
+def tower(tmp_path: Path) -> TamisMini:
+    return TamisMini(folder=str(tiny_tower(tmp_path / "tower")))
+
+
+def picture(seed: int = 0, width: int = 120, height: int = 60) -> Image.Image:
+    rng = np.random.default_rng(seed)
+    return Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def test_its_heads_are_what_it_makes(tower: TamisMini) -> None:
+    (encoding,) = tower.encode([Content(image=picture())], Side.DOCUMENT)
+    assert [head.kind for head in tower.heads.values()] == [Kind.DENSE, Kind.MULTI]
+    assert {head.space for head in tower.heads.values()} == {"all-MiniLM-L6-v2"}
+    shapes = {name: np.shape(value) for name, value in encoding.heads.items()}  # type: ignore[arg-type]
+    assert shapes == {"dense": (DIM,), "tokens": (144, DIM)}
+
+
+def test_its_visual_tokens_are_the_patches_in_raster_order(tower: TamisMini) -> None:
+    """The tower averages colours, so a patch's place can be read from its token."""
+    image = Image.new("RGB", (96, 96), "black")
+    image.paste("white", (8, 16, 16, 24))  # the third row's second patch
+    (encoding,) = tower.encode([Content(image=image)], Side.DOCUMENT)
+    visual = encoding.visual
+    assert visual is not None
+    assert (visual.embeddings.shape, visual.grid) == ((144, WIDTH), (12, 12))
+    assert visual.positions.tolist() == list(range(144))
+    assert np.flatnonzero(np.abs(visual.embeddings).sum(axis=1)).tolist() == [2 * 12 + 1]
+    assert visual.attention.argmax() == 2 * 12 + 1
+    assert visual.attention.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_a_picture_is_encoded_alone_as_in_a_batch(tower: TamisMini) -> None:
+    contents = [Content(image=picture(seed, 50 + 40 * seed)) for seed in range(3)]
+    for content, together in zip(contents, tower.encode(contents, Side.QUERY), strict=True):
+        (alone,) = tower.encode([content], Side.QUERY)
+        for head, made in alone.heads.items():
+            assert np.abs(made - together.heads[head]).max() <= 1e-5  # type: ignore[operator]
+
+
+def test_it_reads_pictures_as_training_does(tower: TamisMini) -> None:
+    image = picture()
+    fitted = Image.fromarray(fit(image, 96))
+    whole, small = tower.encode([Content(image=image), Content(image=fitted)], Side.QUERY)
+    assert np.array_equal(whole.heads["dense"], small.heads["dense"])  # type: ignore[arg-type]
+
+
+def test_a_content_without_a_picture_has_no_heads(tower: TamisMini) -> None:
+    text, image = tower.encode([Content(text="words"), Content(image=picture())], Side.QUERY)
+    assert (dict(text.heads), text.visual) == ({}, None)
+    assert image.heads.keys() == {"dense", "tokens"}
+    assert tower.encode([], Side.QUERY) == []
+
+
+def test_what_it_returns_does_not_keep_the_batch_alive(tower: TamisMini) -> None:
+    first, _ = tower.encode([Content(image=picture(seed)) for seed in range(2)], Side.DOCUMENT)
+    assert all(value.base is None for value in first.heads.values())  # type: ignore[union-attr]
+
+
+def test_a_batch_is_sized_by_patches(tower: TamisMini) -> None:
+    assert tower.cost(Content(image=picture())) == 144
+
+
+def test_the_quantised_graph_is_another_model(tmp_path: Path) -> None:
+    folder = str(tiny_tower(tmp_path / "tower", int8=True))
+    single, quantised = (TamisMini(folder=folder, precision=p) for p in ("float32", "int8"))
+    assert single.fingerprint != quantised.fingerprint
+    one, other = (t.encode([Content(image=picture())], Side.QUERY)[0] for t in (single, quantised))
+    assert not np.allclose(one.heads["dense"], other.heads["dense"])  # type: ignore[arg-type]
+
+
+def test_a_precision_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    folder = str(tiny_tower(tmp_path / "tower"))
+    with pytest.raises(ModelError, match="tower: has no int8 graph"):
+        TamisMini(folder=folder, precision="int8")
+    with pytest.raises(SettingsError, match="precision must be float32 or int8, not 'half'"):
+        catalog.load(Encoder, "tamis_mini", {"folder": folder, "precision": "half"})

@@ -1,0 +1,81 @@
+"""Texts to batches of token ids."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer as Rules
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
+from tokenizers.processors import TemplateProcessing
+
+from tamis.models.errors import ModelError
+from tamis.models.runtimes.tokenizer import Tokenizer
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "red", "bicycle", "##s", "apfel", "."]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A small WordPiece, whose file asks for a length and a padding of its own."""
+    rules = Rules(WordPiece({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    rules.normalizer = BertNormalizer(lowercase=True)
+    rules.pre_tokenizer = BertPreTokenizer()
+    rules.post_processor = TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    rules.enable_truncation(4)
+    rules.enable_padding(length=16)
+    rules.save(str(tmp_path / "tokenizer.json"))
+    return tmp_path
+
+
+def test_a_batch_is_padded_to_its_longest(folder: Path) -> None:
+    batch = Tokenizer.open(folder, max_length=32).encode(["red", "A red bicycles.", ""])
+    assert batch.input_ids.tolist() == [
+        [2, 5, 3, 0, 0, 0, 0],
+        [2, 4, 5, 6, 7, 9, 3],
+        [2, 3, 0, 0, 0, 0, 0],
+    ]
+    assert batch.attention_mask.tolist() == (batch.input_ids != 0).astype(int).tolist()
+    assert batch.lengths.tolist() == [3, 7, 2]
+    assert all(array.dtype == np.int64 for array in batch.inputs().values())
+
+
+def test_what_is_beyond_the_length_is_cut_and_the_end_is_kept(folder: Path) -> None:
+    batch = Tokenizer.open(folder, max_length=4).encode(["a red bicycle"])
+    assert batch.input_ids.tolist() == [[2, 4, 5, 3]]
+
+
+def test_a_count_is_of_the_whole_text_without_special_tokens(folder: Path) -> None:
+    tokenizer = Tokenizer.open(folder, max_length=4)
+    assert tokenizer.counts(["a red bicycles", "", "red " * 100]) == [4, 0, 100]
+
+
+def test_offsets_are_characters_of_the_text_as_it_was(folder: Path) -> None:
+    text = "Ein  Äpfel: red"
+    batch, (offsets,) = Tokenizer.open(folder, max_length=32).encode_with_offsets([text])
+    assert [text[start:end] for start, end in offsets] == ["", "Ein", "Äpfel", ":", "red", ""]
+    assert len(offsets) == batch.lengths[0]
+
+
+def test_some_texts_of_a_batch_are_padded_to_their_own_longest(folder: Path) -> None:
+    tokenizer = Tokenizer.open(folder, max_length=32)
+    some = tokenizer.encode(["red", "a red bicycle", ""]).take(np.array([2, 0]))
+    assert some.input_ids.tolist() == tokenizer.encode(["", "red"]).input_ids.tolist()
+
+
+def test_no_texts_are_an_empty_batch(folder: Path) -> None:
+    assert Tokenizer.open(folder, max_length=8).encode([]).input_ids.shape == (0, 0)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"tokenizer\.json: no such file"):
+        Tokenizer.open(tmp_path, max_length=8)
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"tokenizer\.json: not a tokenizer: "):
+        Tokenizer.open(tmp_path, max_length=8)

@@ -1,0 +1,221 @@
+"""What holds for every method of a family. A new method is tested here by existing."""
+
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import pytest
+from letters import Letters
+
+from tamis.models import catalog
+from tamis.models.__main__ import FAMILIES, table
+from tamis.models.encoders import Encoder, TokenEncoder
+from tamis.models.errors import SettingsError, UnknownMethodError
+from tamis.models.method import Method
+from tamis.models.refiners import Refiner, TextRefiner, VisualRefiner
+from tamis.models.rerankers import Reranker
+from tamis.models.retrievers import Nearest, Plan, Retriever
+from tamis.models.types import Candidate, Content, Kind, Modality, Query, Side, Sparse, VisualTokens
+
+EVERY_METHOD = [(family, name) for family in FAMILIES.values() for name in catalog.names(family)]
+# What a field without a default is given: by the field's name, so that a new method needs no entry.
+GIVEN: dict[str, Any] = {
+    "vector": "a.tokens",
+    "vectors": ["a.tokens", "b.tokens"],
+    "retrievers": [
+        {"method": "bm25", "settings": {"vector": "a.terms"}},
+        {"method": "dense", "settings": {"vector": "a.dense"}},
+    ],
+    "encoder": "letters",
+}
+# The one that prunes nothing: its budget is no bound.
+PRUNES_NOTHING = {"identity"}
+
+
+def ready(family: type[Method], name: str, **settings: Any) -> Any:
+    """The method with its settings; those that need a model's files are tested by themselves."""
+    needed = {field.name for field in fields(catalog.find(family, name))} & GIVEN.keys()  # type: ignore[arg-type]
+    given = {key: GIVEN[key] for key in needed if key not in settings}
+    opener = {TokenEncoder: lambda _: Letters()}
+    return catalog.load(family, name, given | settings, open_as=opener)
+
+
+def names(family: type[Method], kind: type[Method]) -> list[str]:
+    return [name for name in catalog.names(family) if issubclass(catalog.find(family, name), kind)]
+
+
+PRUNERS = [name for name in names(Refiner, VisualRefiner) if name not in PRUNES_NOTHING]
+
+
+@pytest.mark.parametrize(("family", "name"), EVERY_METHOD)
+def test_a_method_is_a_frozen_dataclass_named_as_its_file(family: type[Method], name: str) -> None:
+    method = catalog.find(family, name)
+    assert vars(method)["__dataclass_params__"].frozen
+    assert method.__name__.lower() == name.replace("_", "")
+    assert method.__doc__
+
+
+@pytest.mark.parametrize(("family", "name"), EVERY_METHOD)
+def test_a_method_says_where_it_is_from_and_what_checks_it(family: type[Method], name: str) -> None:
+    method = catalog.find(family, name)
+    assert method.checked
+    assert not method.checked.endswith(".")
+    if method.paper is not None:
+        assert method.paper.url.startswith(("https://arxiv.org/abs/", "https://doi.org/10."))
+        assert 1950 < method.paper.year < 2100
+        assert method.paper.title.strip() == method.paper.title != ""
+
+
+def test_every_method_is_listed() -> None:
+    rows = [line for line in table().splitlines() if line.startswith("| `")]
+    assert len(rows) == len(EVERY_METHOD)
+    assert all(row.count("|") == 5 for row in rows)
+
+
+@pytest.mark.parametrize("name", catalog.names(Encoder))
+def test_an_encoder_says_what_it_reads(name: str) -> None:
+    assert catalog.find(Encoder, name).modalities <= set(Modality)
+    assert catalog.find(Encoder, name).modalities
+
+
+@pytest.mark.parametrize("name", PRUNERS)
+@pytest.mark.parametrize("budget", [1, 7, 24])
+def test_a_refiner_keeps_to_its_budget_and_the_raster_order(
+    name: str, budget: int, tokens: VisualTokens
+) -> None:
+    kept = ready(Refiner, name, budget=budget).refine(tokens)
+    assert len(kept) == len(kept.embeddings) == len(kept.attention) == len(kept.positions) == budget
+    assert (np.diff(kept.positions) > 0).all()
+    assert kept.grid == tokens.grid
+
+
+@pytest.mark.parametrize("name", names(Refiner, VisualRefiner))
+def test_a_refiner_returns_what_already_fits(name: str, tokens: VisualTokens) -> None:
+    assert ready(Refiner, name, budget=25).refine(tokens) is tokens
+
+
+@pytest.mark.parametrize("name", names(Refiner, VisualRefiner))
+def test_a_refiner_gives_the_same_for_the_same(name: str, tokens: VisualTokens) -> None:
+    first, again = (ready(Refiner, name, budget=7).refine(tokens).positions for _ in range(2))
+    assert np.array_equal(first, again)
+
+
+@pytest.mark.parametrize("name", names(Refiner, VisualRefiner))
+def test_a_refiner_changes_nothing_that_it_is_given(name: str, tokens: VisualTokens) -> None:
+    before = tokens.embeddings.copy()
+    ready(Refiner, name, budget=7).refine(tokens)
+    assert np.array_equal(tokens.embeddings, before)
+
+
+@pytest.mark.parametrize("name", PRUNERS)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_a_refiner_takes_tokens_of_any_precision(
+    name: str, dtype: type[np.floating[Any]], tokens: VisualTokens
+) -> None:
+    """And those of an image that is all one colour."""
+    for embeddings in (tokens.embeddings.astype(dtype), np.ones((25, 8), dtype=dtype)):
+        given = VisualTokens(embeddings, tokens.attention, tokens.positions, tokens.grid)
+        kept = ready(Refiner, name, budget=7).refine(given)
+        assert (len(kept), kept.embeddings.dtype) == (7, dtype)
+
+
+@pytest.mark.parametrize("name", names(Refiner, TextRefiner))
+def test_a_text_refiner_returns_what_already_fits(name: str) -> None:
+    refiner = ready(Refiner, name, budget=3)
+    assert refiner.refine(Query(Content(text="dog")), "Ant bee. Cat") == "Ant bee. Cat"
+    assert refiner.refine(Query(Content()), "") == ""
+
+
+@pytest.mark.parametrize("name", catalog.names(Reranker))
+def test_a_reranker_returns_each_candidate_once_best_first(
+    name: str, rng: np.random.Generator
+) -> None:
+    reranker = ready(Reranker, name)
+    candidates = [
+        Candidate(
+            str(i),
+            1 - i / 10,
+            Content(text=f"document {i}"),
+            {need: rng.normal(size=(3, 4)).astype(np.float32) for need in reranker.needs},
+        )
+        for i in range(6)
+    ]
+    query = Query(
+        Content(text="query"),
+        {need: rng.normal(size=(2, 4)).astype(np.float32) for need in reranker.needs},
+    )
+    ranked = reranker.rerank(query, candidates)
+    assert sorted(candidate.document_id for candidate in ranked) == list("012345")
+    scores = [candidate.score for candidate in ranked]
+    assert scores == sorted(scores, reverse=True)
+    assert reranker.rerank(query, []) == []
+
+
+def representation(name: str) -> Any:
+    """One of the kind that the head's name says."""
+    if name.endswith(".terms"):
+        return Sparse(np.array([3, 7]), np.array([1.0, 2.0]))
+    return np.ones(4) if name.endswith(".dense") else np.ones((2, 4))
+
+
+def every(plan: Plan) -> list[Plan]:
+    return [plan, *(inner for part in plan.prefetch for inner in every(part))]
+
+
+@pytest.mark.parametrize("name", catalog.names(Retriever))
+@pytest.mark.parametrize("limit", [1, 10, 500])
+def test_a_plan_respects_the_limit_and_searches_what_was_named(name: str, limit: int) -> None:
+    retriever = ready(Retriever, name)
+    query = Query(Content(), {need: representation(need) for need in retriever.needs})
+    plan = retriever.plan(query, limit)
+    assert plan.limit == limit
+    assert all(part.limit >= limit for part in plan.prefetch)
+    searched = {p.order.vector for p in every(plan) if isinstance(p.order, Nearest)}
+    assert searched == set(retriever.vectors)
+
+
+@pytest.mark.parametrize("name", catalog.names(Retriever))
+def test_a_query_that_gives_nothing_has_no_plan(name: str) -> None:
+    assert ready(Retriever, name).plan(Query(Content(text="words")), 10) is None
+
+
+def test_an_encoder_without_weights_gives_the_heads_that_it_names() -> None:
+    encoder = catalog.load(Encoder, "bm25", {})
+    (encoding,) = encoder.encode([Content(text="a red bicycle")], Side.DOCUMENT)
+    assert encoding.heads.keys() == encoder.heads.keys()
+    assert [head.kind for head in encoder.heads.values()] == [Kind.SPARSE]
+    assert encoder.runtime == ""
+
+
+def test_an_unknown_method_names_the_known_ones() -> None:
+    with pytest.raises(UnknownMethodError, match=r"'divprun' is not one of: .*divprune"):
+        catalog.load(Refiner, "divprun", {})
+
+
+def test_a_method_of_another_kind_is_refused() -> None:
+    with pytest.raises(SettingsError, match="'cpc' is not a VisualRefiner"):
+        catalog.load(VisualRefiner, "cpc", {})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"budgt": 8}, r"divprune\.budgt: unknown; known: budget"),
+        ({"budget": "8"}, r"divprune\.budget: expected int, got '8'"),
+        ({"budget": True}, r"divprune\.budget: expected int, got True"),
+        ({"budget": 0}, r"divprune: budget must be at least 1 token, not 0"),
+    ],
+)
+def test_a_bad_setting_names_its_key(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        catalog.load(Refiner, "divprune", settings)
+
+
+def test_an_error_says_where_the_setting_stands() -> None:
+    with pytest.raises(SettingsError, match=r"^pipelines\.default\.refine\.visual\.budgt: unknown"):
+        catalog.load(Refiner, "divprune", {"budgt": 1}, where="pipelines.default.refine.visual")
+
+
+def test_the_settings_are_the_fields() -> None:
+    known = [field.name for field in fields(catalog.find(Refiner, "gprune"))]
+    assert known == ["budget", "similarity", "temperature", "iterations"]
