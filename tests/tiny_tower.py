@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from tamis.models.encoders.tamis_mini import TamisMiniRecipe
+from tamis.models.encoders.tamis_mini import Quantised, TamisMiniRecipe
 from tamis.models.runtimes.folder import text
 
 DIM, WIDTH, SIZE, PATCH = 8, 5, 96, 8
@@ -31,10 +31,11 @@ def tiny_tower(folder: Path, *, int8: bool = False) -> Path:
         width=WIDTH,
         image_size=SIZE,
         patch=PATCH,
-        resize="fit",
-        fill="white",
-        graph_int8="model.int8.onnx" if int8 else "",
-        sha256_int8=digests.get("model.int8.onnx", ""),
+        resize="pad",
+        fill=(255, 255, 255),
+        int8=Quantised(graph="model.int8.onnx", sha256=digests["model.int8.onnx"])
+        if int8
+        else None,
     )
     (folder / "model.toml").write_text(text(recipe))
     return folder

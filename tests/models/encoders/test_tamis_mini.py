@@ -9,7 +9,7 @@ from tiny_tower import DIM, WIDTH, tiny_tower
 
 from tamis.models import catalog
 from tamis.models.encoders import Encoder
-from tamis.models.encoders.tamis_mini import TamisMini
+from tamis.models.encoders.tamis_mini import OWN, TamisMini
 from tamis.models.errors import ModelError, SettingsError
 from tamis.models.runtimes.fit import fit
 from tamis.models.types import Content, Kind, Side
@@ -84,6 +84,35 @@ def test_the_quantised_graph_is_another_model(tmp_path: Path) -> None:
     assert single.fingerprint != quantised.fingerprint
     one, other = (t.encode([Content(image=picture())], Side.QUERY)[0] for t in (single, quantised))
     assert not np.allclose(one.heads["dense"], other.heads["dense"])  # type: ignore[arg-type]
+
+
+def test_a_second_graph_does_not_change_the_first(tmp_path: Path) -> None:
+    alone = TamisMini(folder=str(tiny_tower(tmp_path / "alone")))
+    beside = TamisMini(folder=str(tiny_tower(tmp_path / "beside", int8=True)))
+    assert alone.fingerprint == beside.fingerprint
+
+
+@pytest.mark.parametrize(("old", "new"), [('"pad"', '"crop"'), ("[255, 255, 255]", "[0, 0, 0]")])
+def test_pictures_prepared_in_another_way_are_refused(tmp_path: Path, old: str, new: str) -> None:
+    toml = tiny_tower(tmp_path / "tower") / "model.toml"
+    toml.write_text(toml.read_text().replace(old, new))
+    with pytest.raises(ModelError, match=r"tower: resize and fill: .* knows 'pad' and \[255, 255"):
+        TamisMini(folder=str(toml.parent))
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_the_one_that_ships_makes_unit_vectors(precision: str) -> None:
+    if not (OWN / "vision.int8.onnx").exists():
+        pytest.skip("its weights are not in this checkout")
+    tower = TamisMini(precision=precision)
+    (encoding,) = tower.encode([Content(image=picture())], Side.DOCUMENT)
+    assert encoding.visual is not None
+    assert encoding.visual.attention.sum() == pytest.approx(1, abs=1e-4)
+    for name, head in tower.heads.items():
+        value = encoding.heads[name]
+        assert isinstance(value, np.ndarray)
+        assert value.shape[-1] == head.dim == 384
+        assert np.allclose(np.linalg.norm(value, axis=-1), 1, atol=1e-4)
 
 
 def test_a_precision_that_is_not_there_is_refused(tmp_path: Path) -> None:

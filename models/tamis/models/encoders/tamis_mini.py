@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from tamis.models.encoders import Encoder
 from tamis.models.errors import ModelError
-from tamis.models.runtimes.fit import fit
+from tamis.models.runtimes.fit import WHITE, fit
 from tamis.models.runtimes.folder import ModelFolder, Recipe
 from tamis.models.runtimes.onnx import OnnxSession
 from tamis.models.types import Content, Encoding, Head, Kind, Modality, Side, VisualTokens
@@ -24,6 +24,20 @@ __all__ = ("TamisMini",)
 
 OWN = Path(__file__).parents[1] / "weights" / "tamis_mini"
 PRECISIONS = ("float32", "int8")
+FIT = ("pad", WHITE)  # what `runtimes.fit` does, in the words of model.toml
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantised:
+    """The int8 graph beside the float32 one.
+
+    Attributes:
+        graph: The ONNX file in the folder.
+        sha256: Of that file, in hexadecimal.
+    """
+
+    graph: str
+    sha256: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,19 +48,17 @@ class TamisMiniRecipe(Recipe):
         width: The length of a visual token.
         image_size: The side of the square that the graph reads, in pixels.
         patch: The side of a patch, in pixels.
-        resize: How a picture is made a square: as `runtimes.fit` does.
-        fill: The colour beside a picture that is no square.
-        graph_int8: The quantised graph in the folder; empty where there is none.
-        sha256_int8: Of that file.
+        resize: How a picture is made a square.
+        fill: The colour beside a picture that is none.
+        int8: The quantised graph, where there is one.
     """
 
     width: int
     image_size: int
     patch: int
     resize: str
-    fill: Any
-    graph_int8: str = ""
-    sha256_int8: str = ""
+    fill: tuple[int, ...]
+    int8: Quantised | None = None
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -85,11 +97,18 @@ class TamisMini(Encoder):
         )
 
     def _chosen(self, declared: TamisMiniRecipe) -> TamisMiniRecipe:
+        where = self.folder or OWN
+        if (declared.resize, declared.fill) != FIT:
+            raise ModelError(
+                f"{where}: resize and fill: {declared.resize!r} and {list(declared.fill)}, where "
+                f"this tamis knows {FIT[0]!r} and {list(FIT[1])}"
+            )
         if self.precision == "float32":
-            return declared
-        if not declared.graph_int8:
-            raise ModelError(f"{self.folder or OWN}: has no int8 graph")
-        return replace(declared, graph=declared.graph_int8, sha256=declared.sha256_int8)
+            return replace(declared, int8=None)
+        if declared.int8 is None:
+            raise ModelError(f"{where}: has no int8 graph")
+        chosen = declared.int8
+        return replace(declared, graph=chosen.graph, sha256=chosen.sha256, int8=None)
 
     @cached_property
     def _session(self) -> OnnxSession:

@@ -24,6 +24,8 @@ NO_LOGIT = 1e-6  # and the size below which they take one for missing
 class GPrune(ScoreRefiner):
     """Propagation over the graph of similar tokens.
 
+    Of many near-duplicates none may be kept: a score is shared among the links. As published.
+
     Attributes:
         similarity: The cosine from which two tokens are linked.
         temperature: Of the softmax over a token's links.
@@ -37,10 +39,6 @@ class GPrune(ScoreRefiner):
         "https://arxiv.org/abs/2501.02268",
     )
     checked: ClassVar = "golden data of the authors' code; powers of the matrix in float64"
-    departs: ClassVar = (
-        "the budget is a count, not a share; of near-duplicates none may be kept, as in the "
-        "authors' code"
-    )
 
     similarity: float = 0.5
     temperature: float = 0.03

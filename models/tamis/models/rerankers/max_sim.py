@@ -38,6 +38,9 @@ class MaxSim(PointwiseReranker):
         "https://arxiv.org/abs/2004.12832",
     )
     checked: ClassVar = "the formula, token by token; golden data of colpali-engine"
+    departs: ClassVar = (
+        "of several representations each is compared with its own kind, and their sums are added"
+    )
 
     vectors: tuple[str, ...]
 

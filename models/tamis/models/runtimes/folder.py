@@ -143,7 +143,13 @@ def file_sha256(path: Path) -> str:
 
 def text(recipe: Recipe) -> str:
     """The recipe as the text of a `model.toml`."""
-    lines = [f"{key} = {_toml(value)}" for key, value in asdict(recipe).items()]
+    said = {key: value for key, value in asdict(recipe).items() if value is not None}
+    lines = [
+        f"{key} = {_toml(value)}" for key, value in said.items() if not isinstance(value, dict)
+    ]
+    for name, table in said.items():
+        if isinstance(table, dict):
+            lines += ["", f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in table.items())]
     return "\n".join(lines) + "\n"
 
 
