@@ -117,10 +117,12 @@ class AsyncSearchStream(SearchEvents, AsyncStream[Event]):
         if self._search.picture is not None:
             await asyncio.to_thread(self._search.load)
         self._search.request.request_id = call.request_id
-        return call.stubs.retrieval.Search(self._search.request, **call.arguments)
+        stream = call.stubs.retrieval.Search(self._search.request, **call.arguments)
+        self._responses = aiter(stream)
+        return stream
 
     async def _next(self) -> Event | None:
-        while (response := await self._stream.read()) is not grpc.aio.EOF:
+        async for response in self._responses:
             if (event := self._take(response)) is not None:
                 return event
         return None

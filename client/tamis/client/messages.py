@@ -87,12 +87,13 @@ def document_message(document: types.Document) -> document_pb2.Document:
 
 def document(message: document_pb2.Document) -> types.Document:
     """A document that came back."""
+    # A search has some thirty of these: what is not there is not touched.
     found = message.content
     return types.Document(
-        id=message.id,
-        text=found.text if found.HasField("text") else None,
-        image=found.image.data if found.HasField("image") else None,
-        metadata=metadata.plain(message.metadata),
+        message.id,
+        found.text if found.HasField("text") else None,
+        found.image.data if found.HasField("image") else None,
+        metadata.plain(message.metadata) if message.HasField("metadata") else {},
     )
 
 
