@@ -2,14 +2,13 @@
 
 import os
 import signal
-import threading
 from pathlib import Path
 
 import grpc
 import pytest
 from drawings import documents
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from redis_server import redis_server
+from redis_server import running
 from serving import ROOT, Served, serving
 
 from tamis.client import Client, UnavailableError
@@ -51,9 +50,9 @@ def test_a_killed_index_comes_back_with_all_that_it_acknowledged(tmp_path: Path)
 def test_redis_may_be_absent_at_first_and_lost_later(tmp_path: Path) -> None:
     folder = tmp_path / "redis"
     folder.mkdir()
-    with redis_server(folder) as redis:
+    with running(folder) as redis:
         settings = with_redis(tmp_path, redis.url)
-        redis.kill()
+        redis.stop()
         with (
             serving(tmp_path / "data", settings=settings) as served,
             Client(served.target) as client,
@@ -62,7 +61,7 @@ def test_redis_may_be_absent_at_first_and_lost_later(tmp_path: Path) -> None:
             assert len(client.hits("without Redis", collection="c")) == 10
             redis.start()
             assert len(client.hits("with Redis", collection="c")) == 10
-            redis.kill()
+            redis.stop()
             assert len(client.hits("without Redis again", collection="c")) == 10
 
 
@@ -74,22 +73,12 @@ def health(target: str) -> int:
 
 def test_a_drain_lets_a_call_in_flight_finish(tmp_path: Path) -> None:
     """The upsert that is under way when SIGTERM comes still gets its last answer."""
-    released = threading.Event()
-
-    def slowly(served: Served):  # type: ignore[no-untyped-def]
-        first, *rest = documents()
-        yield first
-        released.wait()
-        served.process.send_signal(signal.SIGTERM)
-        yield from rest
-
     with serving(tmp_path / "data") as served, Client(served.target) as client:
         assert health(served.target) == health_pb2.HealthCheckResponse.SERVING
-        upserted = 0
-        for progress in client.upsert("c", slowly(served), batch=1):
-            released.set()
-            upserted = progress.upserted
-        assert upserted == 12
+        documents_in_flight = client.upsert("c", documents(), batch=1)
+        assert next(documents_in_flight).upserted == 1
+        served.process.send_signal(signal.SIGTERM)
+        assert documents_in_flight.final().upserted == 12
         assert served.process.wait(60) == 0
         with pytest.raises(UnavailableError):
             client.hits("too late", collection="c", timeout=5)
