@@ -14,11 +14,12 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 def lines(stream: TextIO | None = None) -> FilteringBoundLogger:
     """A logger that writes JSON lines to a stream (stderr), whatever else is configured."""
-    return structlog.wrap_logger(
+    lazy = structlog.wrap_logger(
         structlog.WriteLogger(stream or sys.stderr),
         processors=[*_processors(), structlog.processors.JSONRenderer()],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
     )
+    return lazy.bind()  # else it is put together again for each line
 
 
 def configure(stream: TextIO | None = None) -> None:
