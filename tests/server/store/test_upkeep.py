@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
 
@@ -44,7 +45,7 @@ def kind(name: str) -> models.Filter:
     )
 
 
-@pytest.fixture
+@contextmanager
 def busy_engine(tmp_path: Path) -> Iterator[str]:
     """An engine that looks often, and builds graphs early."""
     command = [sys.executable, "-m", "tamis.server.store.engine", "--until-stdin-ends"]
@@ -71,33 +72,51 @@ async def indexed(target: str) -> int:
 
 
 async def test_graphs_are_built_while_points_come_and_go(
-    busy_engine: str, rng: np.random.Generator, tmp_path: Path
+    tmp_path: Path, rng: np.random.Generator
 ) -> None:
+    with busy_engine(tmp_path) as target:
+        vectors, later = await fill_until_a_graph_is_there(target, rng)
+    (_,) = [entry for entry in os.scandir(tmp_path / "collections/docs") if entry.is_dir()]
+    with busy_engine(tmp_path) as target:
+        assert await indexed(target)
+        await holds(target, vectors, later)
+
+
+async def fill_until_a_graph_is_there(
+    target: str, rng: np.random.Generator
+) -> tuple[np.ndarray, int]:
+    """Writes, deletes and searches all the while; says what was written, and how much later."""
     vectors = rng.normal(size=(COUNT + 500, DIM)).astype(np.float32)
-    async with open_store(StoreSettings(url=busy_engine)) as store:
+    async with open_store(StoreSettings(url=target)) as store:
         await store.create("docs", SCHEMA)
         await store.upsert("docs", points(vectors[:COUNT], 0, "old"))
         later = 0
         async with asyncio.timeout(120):
-            while not await indexed(busy_engine):
+            while not await indexed(target):
                 if later < 500:
                     first = COUNT + later
                     await store.upsert("docs", points(vectors[first : first + 5], first, "new"))
+                    await store.delete("docs", [str(UUID(int=later))])
                     later += 5
-                await store.delete("docs", [str(UUID(int=later))])
                 query = models.NearestQuery.model_construct(nearest=vectors[COUNT])
                 found = await store.query("docs", query, using="dense", limit=1, exact=True)
                 assert UUID(str(found[0].id)).int == COUNT
-        deleted = len(range(5, later + 1, 5))
+    await holds(target, vectors, later)
+    return vectors, later
+
+
+async def holds(target: str, vectors: np.ndarray, later: int) -> None:
+    """All that was written is there, and scores are what they should be, by graph and by scan."""
+    async with open_store(StoreSettings(url=target)) as store:
+        gone = set(range(0, later, 5))
         assert await store.count("docs", kind("new")) == later
-        assert await store.count("docs", kind("old")) == COUNT - deleted
-        query = models.NearestQuery.model_construct(nearest=vectors[1_000])
-        exact = await store.query("docs", query, using="dense", limit=10, exact=True)
-        scores = vectors @ vectors[1_000]
-        gone = set(range(5, later + 1, 5))
+        assert await store.count("docs", kind("old")) == COUNT - len(gone)
+        query = models.NearestQuery.model_construct(nearest=vectors[1_001])
+        scores = vectors @ vectors[1_001]
+        scan = await store.query("docs", query, using="dense", limit=10, exact=True)
         best = [int(n) for n in np.argsort(-scores) if n < COUNT + later and n not in gone][:10]
-        assert [UUID(str(hit.id)).int for hit in exact] == best
-        (near,) = await store.query("docs", query, using="dense", limit=1)
-        assert UUID(str(near.id)).int == 1_000
-    shards = [entry for entry in os.scandir(tmp_path / "collections/docs") if entry.is_dir()]
-    assert len(shards) == 1
+        assert [UUID(str(hit.id)).int for hit in scan] == best
+        graph = await store.query("docs", query, using="dense", limit=10)
+        assert len(graph) == 10
+        for hit in graph:
+            assert hit.score == pytest.approx(scores[UUID(str(hit.id)).int], rel=1e-4)
