@@ -231,6 +231,19 @@ async def test_a_caption_that_the_output_cannot_hold_is_escaped() -> None:
     assert r"\u03b1\u03b2\u03b3" in run.out
 
 
+async def test_a_caption_cannot_steer_the_terminal() -> None:
+    async def hostile(request: Any, context: Any) -> None:
+        await context.write(ranking(1, "\x1b]0;owned\x07", "line\nbreak", "\u202egnp.exe"))
+        await context.write(summary(1))
+
+    async with serving(Retrieval(hostile)) as target:
+        run = await tamis("search", "red", "-c", "c", target=target)
+    assert "\x1b" not in run.out
+    assert r"\x1b]0;owned\x07" in run.out
+    assert "line break" in run.out
+    assert r"\u202egnp.exe" in run.out
+
+
 async def test_the_search_asks_for_what_the_options_say(tmp_path: Path) -> None:
     put(tmp_path, {"q.png": b"png"})
     servicer = Retrieval(whole)

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from tamis.client import Context, ContextPart, Event, Hit, SearchSummary, StageResult, StageSkipped
-from tamis.server.cli.tables import print_json, print_table
+from tamis.server.cli.tables import print_json, print_table, printable
 
 CAPTION = 100  # characters
 
@@ -19,14 +19,14 @@ class TableAnswers:
             case StageResult():
                 self._result(event)
             case StageSkipped():
-                self._say(f"{event.stage}  skipped: {event.reason}  {event.message}\n")
+                self._say(f"{event.stage}  skipped: {event.reason}  {printable(event.message)}\n")
             case SearchSummary():
                 self._say(
                     f"{event.total_us / 1000:.1f} ms in all, query embedding: "
                     f"{event.embedding_source}"
                 )
                 for warning in event.warnings:
-                    self._say(f"warning: {warning.message}")
+                    self._say(f"warning: {printable(warning.message)}")
 
     def _result(self, result: StageResult) -> None:
         timing = result.timing
@@ -45,7 +45,7 @@ class TableAnswers:
     def _context(self, context: Context) -> None:
         self._say(f"context: {context.tokens_before} -> {context.tokens_after} tokens")
         for part in context.parts:
-            self._say(f"  {part.document_id}  {part.method}  {_payload(part)}")
+            self._say(f"  {printable(part.document_id)}  {part.method}  {_payload(part)}")
 
     def _say(self, line: str) -> None:
         sys.stdout.write(line + "\n")
@@ -53,20 +53,24 @@ class TableAnswers:
 
 
 def _row(rank: int, hit: Hit) -> tuple[str, ...]:
-    caption = " ".join((hit.document.text or "").split()) if hit.document else ""
+    caption = (hit.document.text or "") if hit.document else ""
     return (
         str(rank),
         f"{hit.movement:+d}" if hit.movement else "=",
         f"{hit.score:.4f}",
         hit.document_id,
-        caption if len(caption) <= CAPTION else caption[: CAPTION - 3] + "...",
+        _short(caption),
     )
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= CAPTION else line[: CAPTION - 3] + "..."
 
 
 def _payload(part: ContextPart) -> str:
     if part.text is not None:
-        text = " ".join(part.text.split())
-        return text if len(text) <= CAPTION else text[: CAPTION - 3] + "..."
+        return printable(_short(part.text))
     if part.visual_tokens is not None:
         rows, columns = part.visual_tokens.grid
         return f"{len(part.visual_tokens.positions)} of {rows * columns} visual tokens"

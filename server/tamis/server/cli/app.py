@@ -58,7 +58,9 @@ def _connected(target: str) -> Iterator[Client]:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    from tamis.server.cli.tables import printable
+
+    return printable(str(error))
 
 
 @app.callback(invoke_without_command=True)

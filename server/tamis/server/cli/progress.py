@@ -8,6 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tamis.client import Client
 from tamis.server.cli.folder import Folder
+from tamis.server.cli.tables import printable
 
 
 def index_folder(client: Client, folder: Folder, collection: str, batch: int) -> int:
@@ -38,7 +39,7 @@ def index_folder(client: Client, folder: Folder, collection: str, batch: int) ->
         f"into {collection}" + (f", {len(failures)} failed\n" if failures else "\n")
     )
     for name, reason in failures:
-        sys.stderr.write(f"  {name}: {reason}\n")
+        sys.stderr.write(f"  {printable(name)}: {printable(reason)}\n")
     return upserted
 
 

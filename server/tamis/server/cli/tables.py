@@ -8,6 +8,17 @@ from typing import Any
 GAP = "  "
 
 
+def printable(text: str) -> str:
+    """The text in one line, with what could steer a terminal written out: it may be anybody's."""
+    line = " ".join(text.split())
+    if line.isprintable():
+        return line
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape", "surrogatepass").decode()
+        for one in line
+    )
+
+
 def print_json(value: Any) -> None:
     """One line, so that a reader of a pipe has it at once."""
     sys.stdout.write(json.dumps(value) + "\n")
@@ -18,6 +29,7 @@ def print_table(
     headings: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None
 ) -> None:
     """A heading that begins with `>` has its column on the right. Breaks no line of a pipe."""
+    rows = [[printable(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
         _rich(headings, rows, title)
     else:
@@ -45,7 +57,7 @@ def _rich(headings: Sequence[str], rows: Sequence[Sequence[str]], title: str | N
 def _columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     right = [heading.startswith(">") for heading in headings]
     cells = [[heading.lstrip(">") for heading in headings]]
-    cells += [[" ".join(cell.split()) for cell in row] for row in rows]
+    cells += [list(row) for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return [
         GAP.join(
