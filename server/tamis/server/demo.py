@@ -12,12 +12,19 @@ from pathlib import Path
 from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from tamis.client import Client, Document, SearchSummary, StageResult, StageSkipped
+from tamis.client import (
+    Client,
+    ContextPart,
+    Document,
+    SearchSummary,
+    StageResult,
+    StageSkipped,
+)
 from tamis.models.errors import ImageError, TamisError
 from tamis.models.runtimes.images import decode
 from tamis.models.train.stamps import PicturesError, captioned, stamps
+from tamis.server.cli.tables import print_table
 from tamis.server.show import Shown, sheet
 
 COLLECTION = "demo"
@@ -193,7 +200,7 @@ def _search(client: Client, query: Query, out: Path, console: Console) -> None:
         for event in events:
             match event:
                 case StageResult():
-                    console.print(_table(event))
+                    _print(event)
                     shown = event
                 case StageSkipped():
                     console.print(f"{event.stage} skipped: {event.message}")
@@ -204,21 +211,28 @@ def _search(client: Client, query: Query, out: Path, console: Console) -> None:
         console.print(f"drawn: {out}")
 
 
-def _table(result: StageResult) -> Table:
+def _print(result: StageResult) -> None:
     took = f"{result.timing.total_us / 1000:.1f} ms"
-    table = Table(title=f"{result.stage} ({result.method}) {took}", title_justify="left")
-    for heading, side in (("rank", "right"), ("moved", "right"), ("score", "right")):
-        table.add_column(heading, justify=side)  # type: ignore[arg-type]
-    table.add_column("picture", overflow="fold")
-    table.add_column("caption", overflow="fold")
-    for rank, hit in enumerate(result.hits, 1):
-        moved = f"{hit.movement:+d}" if hit.movement else ""
-        caption = (hit.document.text or "") if hit.document else ""
-        table.add_row(str(rank), moved, f"{hit.score:.4f}", hit.document_id, caption)
-    if result.context:
-        before, after = result.context.tokens_before, result.context.tokens_after
-        table.caption = f"context: {before} tokens refined to {after}"
-    return table
+    title = f"{result.stage} ({result.method}) in {took}"
+    if result.context is None:
+        rows = []
+        for rank, hit in enumerate(result.hits, 1):
+            moved = f"{hit.movement:+d}" if hit.movement else ""
+            caption = (hit.document.text or "") if hit.document else ""
+            rows.append((str(rank), moved, f"{hit.score:.3f}", hit.document_id, caption))
+        print_table((">rank", ">moved", ">score", "picture", "caption"), rows, title)
+        return
+    before, after = result.context.tokens_before, result.context.tokens_after
+    rows = [_part(part) for part in result.context.parts]
+    title += f": {before} tokens to {after}"
+    print_table(("picture", "what the model reads", "by"), rows, title)
+
+
+def _part(part: ContextPart) -> tuple[str, str, str]:
+    if part.visual_tokens is None:
+        return part.document_id, part.text or "", part.method
+    kept, (rows, columns) = part.visual_tokens.positions, part.visual_tokens.grid
+    return part.document_id, f"{len(kept)} of {rows * columns} visual tokens", part.method
 
 
 def _draw(client: Client, query: Query, result: StageResult, out: Path) -> None:
