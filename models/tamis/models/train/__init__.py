@@ -1,1 +1,1 @@
-"""Training of tamis's own small networks: with `networks` and `export`, where torch may be imported."""
+"""Training of small networks of our own; torch may be imported here."""

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -40,8 +41,10 @@ FONTS = {
     "fonts-liberation": ("LiberationSans-Bold.ttf", "LiberationSerif-Italic.ttf"),
     "fonts-symbola": ("Symbola_hint.ttf",),
 }
+# Names of emoji that are another's in one of five skin tones, and of unnamed ones.
+_HUE = re.compile(r"skin-tone|tone-?\d|-(light|medium|dark)$|-low$|^u?[0-9a-f]{4,}(-|$)")
 # Mean absolute difference of two 16 x 16 thumbnails (0 to 255) under which they are one picture.
-SAME = 10.0
+SAME = 17.0
 
 
 class Job(NamedTuple):
@@ -119,7 +122,10 @@ def _of_stamp(stamp: Stamp, folder: Path) -> tuple[str, ...]:
 
 
 def _clip_art(folder: Path) -> Iterator[Job]:
+    seen: Counter[str] = Counter()
     for path in sorted(folder.rglob("*.svg")):
+        if path.is_symlink():
+            continue  # filed under a second subject
         try:
             root = ElementTree.parse(path).getroot()  # noqa: S314 - a package that Debian signed
         except ElementTree.ParseError:
@@ -133,6 +139,9 @@ def _clip_art(folder: Path) -> Iterator[Job]:
         words = spoken(re.sub(r"_[a-z]+_[a-z]*_?\d*$", "", path.stem))
         title = next((spoken(t) for t in named["title"] if len(t) > 2), words)
         keys = ", ".join(dict.fromkeys(k for k in named["li"] if len(k) > 2 and k != "hash(0x)"))
+        seen[title] += 1
+        if seen[title] > 3:
+            title = words  # a whole theme's
         told = next((t for t in named["description"] if len(t) > 5), "")[:160]
         place = spoken(path.parent.name)
         captions = (title or words, keys, told, f"{title or words}, {place}")
@@ -150,7 +159,7 @@ def _icons(cache: Path) -> Iterator[Job]:
     for style in EMOJI + ICONS:
         icons = json.loads((npm(f"@iconify-json/{style}", cache) / "icons.json").read_text())
         for name, icon in icons["icons"].items():
-            if re.search(r"skin-tone|tone-?\d|-low$|^u?[0-9a-f]{4,}(-|$)", name):
+            if _HUE.search(name):
                 continue  # five hues of one hand teach little
             captions = emoji.get(_bare(name), ()) or (spoken(name),)
             if style == "fxemoji" and _bare(name) not in emoji:
@@ -218,7 +227,8 @@ def _of_sign(sign: str) -> tuple[str, ...]:
     name = unicodedata.name(sign, "").lower()
     name = re.sub(r"^(black|white|heavy|medium|musical symbol) ", "", name)
     if letter := re.match(r"latin (?:small|capital) letter (\w)( with .*)?$", name):
-        return (f"The letter {sign.upper()}{letter[2] or ''}.", f"letter {letter[1]}")
+        told = f"The letter {letter[1].upper()}{letter[2] or ''}."
+        return (told.replace("diaeresis", "an umlaut"), f"letter {letter[1]}")
     if sign.isdigit() and sign.isascii():
         return (f"{name.removeprefix('digit ')}.", f"the number {sign}")
     return (name,) if name else ()
@@ -256,12 +266,10 @@ def rasterised(job: Job) -> UInt8[np.ndarray, "96 96 4"] | None:
         image = drawn(job).convert("RGBA")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
-    stamp = job.source in ("held_out", "validation", "stamps")
     box = image.getbbox(alpha_only=True)
     if box is None:
         return None
-    if stamp:
-        square = Image.new("RGBA", (SIZE, SIZE), (255, 255, 255, 0))
+    if job.source in ("held_out", "validation", "stamps"):
         box = (0, 0, *image.size)
     small = image.crop(box)
     small = small.resize(scaled(small.size, SIZE), Image.Resampling.BICUBIC)
@@ -286,8 +294,8 @@ def drawn(job: Job) -> Image.Image:
     if job.svg or job.path.endswith(".svg"):
         from resvg_py import svg_to_bytes
 
-        source = {"svg_string": job.svg} if job.svg else {"svg_path": job.path}
-        return Image.open(io.BytesIO(bytes(svg_to_bytes(**source, width=3 * SIZE))))
+        text = job.svg or Path(job.path).read_text(encoding="utf-8", errors="replace")
+        return Image.open(io.BytesIO(bytes(svg_to_bytes(svg_string=text, width=3 * SIZE, dpi=96))))
     return Image.open(job.path)
 
 

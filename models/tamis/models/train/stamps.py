@@ -14,6 +14,7 @@ from typing import NamedTuple
 from tamis.models.errors import TamisError
 
 PACKAGE = "tuxpaint-stamps-default"
+CACHE = Path.home() / ".cache" / "tamis"
 HELD_OUT = 400
 VALIDATION = 64
 _VARIANT = re.compile(r"\d+|mirror|flip(ped)?|filled|outline|left|right|small|large|big")
