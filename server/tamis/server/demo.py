@@ -223,9 +223,9 @@ def _print(result: StageResult) -> None:
         print_table((">rank", ">moved", ">score", "picture", "caption"), rows, title)
         return
     before, after = result.context.tokens_before, result.context.tokens_after
-    rows = [_part(part) for part in result.context.parts]
+    parts = [_part(part) for part in result.context.parts]
     title += f": {before} tokens to {after}"
-    print_table(("picture", "what the model reads", "by"), rows, title)
+    print_table(("picture", "what the model reads", "by"), parts, title)
 
 
 def _part(part: ContextPart) -> tuple[str, str, str]:
