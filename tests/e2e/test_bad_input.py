@@ -12,6 +12,7 @@ from PIL import Image
 from tamis.client import (
     Client,
     Document,
+    DocumentFailure,
     FailedPreconditionError,
     InvalidRequestError,
     NotFoundError,
@@ -114,7 +115,7 @@ def test_what_is_not_there_is_named(
     client: Client, drawings: str, place: dict[str, str], message: str
 ) -> None:
     with pytest.raises(NotFoundError, match=message):
-        client.hits("x", **({"collection": drawings} | place))
+        client.hits("x", **({"collection": drawings} | place))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -156,7 +157,7 @@ def test_broken_documents_are_reported_and_the_others_go_in(
         Document(id="heavy", text="x", metadata={"blob": "y" * 100_000}),
     ]
     good = documents()[:4]
-    failures = []
+    failures: list[DocumentFailure] = []
     for progress in client.upsert(collection, [*good[:2], *broken, *good[2:]], batch=5):
         failures += progress.failures
     assert (progress.upserted, progress.failed) == (4, len(broken))

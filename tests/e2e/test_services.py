@@ -111,8 +111,8 @@ async def test_a_stream_of_inputs_is_embedded_as_it_comes(served: Served) -> Non
             yield message
 
     async with grpc.aio.insecure_channel(served.target) as channel:
-        stream = EmbeddingServiceStub(channel).EmbedStream(inputs())  # type: ignore[arg-type]
-        results = {answer.input_id: answer.result async for answer in stream}  # type: ignore[attr-defined]
+        stream = EmbeddingServiceStub(channel).EmbedStream(inputs())
+        results = {answer.input_id: answer.result async for answer in stream}
     assert len(results) == 100
     failed = [name for name, result in results.items() if result.HasField("failure")]
     assert failed == ["13"]
@@ -160,4 +160,4 @@ def test_what_is_not_there_yet_says_so(channel: grpc.Channel) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         list(RefineServiceStub(channel).GetContext(refine.GetContextRequest(handle="x")))
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
-    assert "contexts are not kept yet" in caught.value.details()
+    assert "contexts are not kept yet" in str(caught.value.details())

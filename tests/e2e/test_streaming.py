@@ -7,15 +7,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import grpc.aio
-from tamis.server.interceptors import CallInterceptor
 
 from tamis.client import AsyncClient, SearchSummary, StageResult
 from tamis.models.types import Candidate
 from tamis.server.collections import Collections
 from tamis.server.config import default_settings, read
+from tamis.server.interceptors import CallInterceptor
 from tamis.server.pipeline import Pipeline, Stage
 from tamis.server.search import Search
 from tamis.server.services.retrieval import RetrievalService
+from tamis.v1 import document_pb2
 from tamis.v1 import retrieval_service_pb2 as wire
 from tamis.v1 import stage_pb2 as pb
 from tamis.v1.retrieval_service_pb2_grpc import (
@@ -104,7 +105,9 @@ async def test_the_sequence_rises_and_the_summary_is_last() -> None:
     for stage in stages:
         stage.word.set()
     async with serving(stages) as target, grpc.aio.insecure_channel(target) as channel:
-        request = wire.SearchRequest(collection="c", request_id="mine", view=1)
+        request = wire.SearchRequest(
+            collection="c", request_id="mine", view=document_pb2.DOCUMENT_VIEW_ID
+        )
         request.query.text = "q"
         stub: Any = RetrievalServiceStub(channel)
         responses = [response async for response in stub.Search(request)]

@@ -1,5 +1,6 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import grpc
 import pytest
@@ -45,7 +46,7 @@ async def refusing(error: TamisError) -> AsyncIterator[grpc.aio.Channel]:
         await abort(context, error)
 
     server = grpc.aio.server()
-    method = grpc.unary_unary_rpc_method_handler(refuse)  # type: ignore[arg-type]
+    method: Any = grpc.unary_unary_rpc_method_handler(refuse)
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("s", {"m": method}),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
@@ -57,7 +58,8 @@ async def refusing(error: TamisError) -> AsyncIterator[grpc.aio.Channel]:
 async def refused(error: TamisError) -> grpc.aio.AioRpcError:
     async with refusing(error) as channel:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await channel.unary_unary("/s/m")(b"")
+            call: Any = channel.unary_unary("/s/m")
+            await call(b"")
         return caught.value
 
 
@@ -66,7 +68,7 @@ async def test_an_overload_says_when_to_come_back() -> None:
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     trailers = dict(error.trailing_metadata())
     assert int(trailers["grpc-retry-pushback-ms"]) == 50
-    failure = pb.Failure.FromString(trailers["tamis-failure-bin"])  # type: ignore[arg-type]
+    failure = pb.Failure.FromString(trailers["tamis-failure-bin"])
     assert (failure.reason, failure.retry_after_ms) == (pb.REASON_OVERLOADED, 50)
 
 
