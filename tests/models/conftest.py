@@ -3,10 +3,15 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tamis.models.encoders.minilm import MiniLM
 from tamis.models.errors import ModelError
 from tamis.models.export.minilm import export, packaged
+
+# A shared machine may be slow at any moment, and that is no fault of the code.
+settings.register_profile("tamis", deadline=None)
+settings.load_profile("tamis")
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """What holds for every method of a family. A new method is tested here by existing."""
 
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Any
 
 import numpy as np
@@ -34,8 +34,12 @@ PRUNES_NOTHING = {"identity"}
 
 def ready(family: type[Method], name: str, **settings: Any) -> Any:
     """The method with its settings; those that need a model's files are tested by themselves."""
-    needed = {field.name for field in fields(catalog.find(family, name))} & GIVEN.keys()  # type: ignore[arg-type]
-    given = {key: GIVEN[key] for key in needed if key not in settings}
+    required = [
+        field.name
+        for field in fields(catalog.find(family, name))  # type: ignore[arg-type]
+        if field.default is MISSING and field.default_factory is MISSING
+    ]
+    given = {key: GIVEN[key] for key in required if key not in settings}
     opener = {TokenEncoder: lambda _: Letters()}
     return catalog.load(family, name, given | settings, open_as=opener)
 

@@ -109,7 +109,7 @@ def test_the_cost_follows_the_length_up_to_what_is_read(minilm: MiniLM) -> None:
     assert costs[-1] == 256
 
 
-@settings(deadline=None, max_examples=20, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, suppress_health_check=list(HealthCheck))
 @given(st.text())
 def test_any_text_has_a_unit_embedding(minilm: MiniLM, text: str) -> None:
     assert np.linalg.norm(dense(minilm, text)) == pytest.approx(1, abs=1e-5)

@@ -46,7 +46,7 @@ def weights(model: BertModel) -> dict[str, np.ndarray]:
     inner=st.integers(1, 64),
     seed=st.integers(0, 9),
 )
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 def test_its_states_are_those_of_transformers(
     heads: int, layers: int, inner: int, seed: int
 ) -> None:

@@ -68,6 +68,11 @@ def test_the_index_is_asked_for_the_same_sums(rng: np.random.Generator) -> None:
         assert plan.order == Nearest(name, asked[name], exact=True)
 
 
+def test_an_index_is_not_asked_about_no_vectors() -> None:
+    asked = {"texts.tokens": np.empty((0, 5))}
+    assert MaxSim(vectors=NAMES).plans(Query(Content(), asked), 9) == ()
+
+
 def test_it_needs_its_vectors() -> None:
     assert MaxSim(vectors=NAMES).needs == NAMES
     with pytest.raises(ValueError, match="vectors must name at least one representation"):

@@ -14,7 +14,9 @@ def test_it_searches_by_the_querys_terms() -> None:
 
 
 def test_a_query_without_terms_has_no_plan() -> None:
+    none = Sparse(np.empty(0, dtype=np.int64), np.empty(0))
     assert BM25().plan(Query(Content(), {"minilm.dense": np.ones(4)}), 5) is None
+    assert BM25().plan(Query(Content(), {"bm25.terms": none}), 5) is None
 
 
 def test_other_term_weights_are_searched_by_name() -> None:

@@ -8,7 +8,7 @@ from tiny_tower import DIM, PATCH, SIZE, graph
 
 from tamis.models.errors import ModelError
 from tamis.models.runtimes import Session
-from tamis.models.runtimes.onnx import OnnxSession
+from tamis.models.runtimes.onnx import OnnxSession, options
 
 
 @pytest.fixture
@@ -35,6 +35,12 @@ def test_it_says_what_runs_it(path: Path) -> None:
         "onnxruntime CPUExecutionProvider",
         "onnxruntime CUDAExecutionProvider",
     )
+
+
+def test_threads_do_not_spin_while_they_wait() -> None:
+    chosen = options(3)
+    assert (chosen.intra_op_num_threads, chosen.inter_op_num_threads) == (3, 1)
+    assert chosen.get_session_config_entry("session.intra_op.allow_spinning") == "0"
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -54,9 +54,9 @@ class MaxSim(PointwiseReranker):
 
     def plans(self, query: Query, limit: int) -> tuple[Plan, ...]:
         return tuple(
-            Plan(Nearest(name, query.representations[name], exact=True), limit)
+            Plan(Nearest(name, asked, exact=True), limit)
             for name in self.vectors
-            if name in query.representations
+            if isinstance(asked := query.representations.get(name), np.ndarray) and len(asked)
         )
 
     def score(

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tamis.models.retrievers import Nearest, Plan, Retriever
-from tamis.models.types import Paper, Query
+from tamis.models.types import Paper, Query, Sparse
 
 __all__ = ("BM25",)
 
@@ -36,6 +36,7 @@ class BM25(Retriever):
         return (self.vector,)
 
     def plan(self, query: Query, limit: int) -> Plan | None:
-        if (terms := query.representations.get(self.vector)) is None:
+        terms = query.representations.get(self.vector)
+        if not isinstance(terms, Sparse) or not len(terms.indices):
             return None
         return Plan(Nearest(self.vector, terms), limit)
