@@ -73,7 +73,8 @@ class TamisMini(Encoder):
 
     Attributes:
         folder: Where its `model.toml` is; empty for the one that ships with tamis.
-        precision: Of the arithmetic: ``float32`` or ``int8``.
+        precision: Of the arithmetic: ``float32``, or ``int8``, which is smaller and rounds by what
+            else is in the batch.
         threads: Threads that one batch may use; 0 for one a core.
     """
 
