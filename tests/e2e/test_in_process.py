@@ -12,17 +12,18 @@ from tamis.server.app import open_app
 from tamis.server.config import MethodSettings, default_settings, read
 from tamis.server.serve import Server
 
+SETTINGS = read(default_settings())
+
 
 async def test_no_stage_blocks_the_event_loop(tmp_path: Path) -> None:
-    settings = read(default_settings())
     minilm = MethodSettings(
         method="minilm", settings={"folder": str(ROOT / "artifacts" / "minilm")}
     )
     settings = replace(
-        settings,
+        SETTINGS,
         listen="127.0.0.1:0",
-        encoders=settings.encoders | {"minilm": minilm},
-        store=replace(settings.store, folder=str(tmp_path)),
+        encoders=SETTINGS.encoders | {"minilm": minilm},
+        store=replace(SETTINGS.store, folder=str(tmp_path)),
     )
     searches: list[dict[str, object]] = [
         {"text": "a red circle"},

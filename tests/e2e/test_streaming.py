@@ -24,6 +24,8 @@ from tamis.v1.retrieval_service_pb2_grpc import (
     add_RetrievalServiceServicer_to_server,
 )
 
+SETTINGS = read(default_settings())
+
 
 @dataclass(frozen=True)
 class Held:
@@ -53,9 +55,7 @@ class Held:
 @asynccontextmanager
 async def serving(stages: Sequence[Stage]) -> AsyncIterator[str]:
     server = grpc.aio.server(interceptors=[CallInterceptor()])
-    service = RetrievalService(
-        {"default": Pipeline(stages)}, cast(Collections, None), read(default_settings())
-    )
+    service = RetrievalService({"default": Pipeline(stages)}, cast(Collections, None), SETTINGS)
     add_RetrievalServiceServicer_to_server(service, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

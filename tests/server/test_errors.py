@@ -57,8 +57,8 @@ async def refusing(error: TamisError) -> AsyncIterator[grpc.aio.Channel]:
 
 async def refused(error: TamisError) -> grpc.aio.AioRpcError:
     async with refusing(error) as channel:
+        call: Any = channel.unary_unary("/s/m")
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            call: Any = channel.unary_unary("/s/m")
             await call(b"")
         return caught.value
 

@@ -92,11 +92,6 @@ async def test_the_next_stage_waits_until_an_event_is_written() -> None:
         (SkipStage(pb.SKIP_REASON_NO_INPUT, "nothing"), pb.SKIP_REASON_NO_INPUT, "nothing"),
         (OverloadedError("full"), pb.SKIP_REASON_OVERLOADED, "full"),
         (KeyError("secret"), pb.SKIP_REASON_MODEL_UNAVAILABLE, "the method failed"),
-        (
-            ExceptionGroup("both", [OverloadedError("full"), OverloadedError("full")]),
-            pb.SKIP_REASON_OVERLOADED,
-            "full",
-        ),
     ],
 )
 async def test_a_later_stage_that_cannot_is_left_out_and_the_ranking_stays(

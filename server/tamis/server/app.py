@@ -54,12 +54,13 @@ class App:
     pipelines: Mapping[str, Pipeline]
     cache: EmbeddingCache
     ingest: Ingest
+    metrics: Metrics
 
     def serve_on(self, server: grpc.aio.Server, *, drain: Callable[[], None]) -> None:
         """Adds the services of `tamis.v1` to a server. `drain` is called to let it go."""
         limits = self.settings.limits
         retrieval_service_pb2_grpc.add_RetrievalServiceServicer_to_server(
-            RetrievalService(self.pipelines, self.collections, self.settings), server
+            RetrievalService(self.pipelines, self.collections, self.settings, self.metrics), server
         )
         collection_service_pb2_grpc.add_CollectionServiceServicer_to_server(
             CollectionService(self.collections, self.ingest, limits), server
@@ -92,9 +93,9 @@ async def open_app(settings: ServerSettings, metrics: Metrics | None = None) -> 
     """
     loaded = await asyncio.to_thread(_load_encoders, settings)
     async with AsyncExitStack() as stack:
-        cache = EmbeddingCache(settings.cache)
+        cache = EmbeddingCache(settings.cache, metrics=metrics)
         stack.push_async_callback(cache.close)
-        encoders = await stack.enter_async_context(Encoders(loaded, cache, settings.batch))
+        encoders = await stack.enter_async_context(Encoders(loaded, cache, settings.batch, metrics))
         # Settings are checked before the index starts: a typing error should cost no second.
         unknown = [name for name in settings.store.vectors if name not in encoders.heads]
         if unknown:
@@ -112,7 +113,7 @@ async def open_app(settings: ServerSettings, metrics: Metrics | None = None) -> 
             for name, table in settings.pipelines.items()
         }
         ingest = Ingest(encoders, collections, settings.limits)
-        yield App(settings, encoders, collections, pipelines, cache, ingest)
+        yield App(settings, encoders, collections, pipelines, cache, ingest, metrics or Metrics())
 
 
 def _load_encoders(settings: ServerSettings) -> dict[str, Encoder]:

@@ -11,6 +11,7 @@ from typing import Generic, Self, TypeVar
 
 from tamis.server.config import BatchSettings
 from tamis.server.errors import OverloadedError
+from tamis.server.metrics import Metrics
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -27,6 +28,7 @@ class _Waiting(Generic[In, Out]):
     item: In
     cost: int
     since: float
+    bulk: bool
     result: asyncio.Future[Out] = field(repr=False)
 
 
@@ -46,11 +48,14 @@ class Batcher(Generic[In, Out]):
         *,
         name: str,
         cost: Callable[[In], int] = lambda _: 1,
+        metrics: Metrics | None = None,
     ) -> None:
         self._model = model
         self._settings = settings
         self._name = name
         self._cost = cost
+        self._metrics = metrics or Metrics()
+        self._queue = self._metrics.queue(name)
         self._interactive: deque[_Waiting[In, Out]] = deque()
         self._bulk: deque[_Waiting[In, Out]] = deque()
         self._arrived = asyncio.Event()
@@ -82,9 +87,10 @@ class Batcher(Generic[In, Out]):
             OverloadedError: `max_queued` inputs are waiting already.
         """
         if len(self) >= self._settings.max_queued:
+            self._metrics.shed("queue")
             raise OverloadedError(f"{self._name}: {len(self)} inputs are waiting; that is the most")
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(item, self._cost(item), loop.time(), loop.create_future())
+        waiting = _Waiting(item, self._cost(item), loop.time(), bulk, loop.create_future())
         (self._bulk if bulk else self._interactive).append(waiting)
         self._arrived.set()
         return await waiting.result
@@ -96,6 +102,11 @@ class Batcher(Generic[In, Out]):
             if not batch:
                 self._arrived.clear()
                 continue
+            now = asyncio.get_running_loop().time()
+            for waiting in batch:
+                self._queue.waited(now - waiting.since, bulk=waiting.bulk)
+            self._queue.depth(len(self))
+            self._queue.batch(len(batch), sum(waiting.cost for waiting in batch))
             await self._run(batch)
 
     def _cut(self) -> list[_Waiting[In, Out]]:
@@ -110,6 +121,7 @@ class Batcher(Generic[In, Out]):
             while lane and len(batch) < self._settings.max_size:
                 if lane[0].result.done():  # its caller has gone
                     lane.popleft()
+                    self._metrics.cancelled("queue")
                     continue
                 if batch and cost + lane[0].cost > self._settings.max_cost:
                     return batch

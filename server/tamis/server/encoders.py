@@ -13,6 +13,7 @@ from tamis.server.cache.embeddings import EmbeddingCache, Policy, Source
 from tamis.server.config import BatchSettings
 from tamis.server.content import RawContent
 from tamis.server.errors import NotFoundError
+from tamis.server.metrics import Metrics
 from tamis.server.tasks import together
 
 # Encoders without weights take microseconds on a text of this cost: less than a change of threads.
@@ -27,12 +28,17 @@ class Encoders:
     """Encodes queries and documents. Use it as an async context manager."""
 
     def __init__(
-        self, encoders: Mapping[str, Encoder], cache: EmbeddingCache, settings: BatchSettings
+        self,
+        encoders: Mapping[str, Encoder],
+        cache: EmbeddingCache,
+        settings: BatchSettings,
+        metrics: Metrics | None = None,
     ) -> None:
         self._encoders = dict(encoders)
         self._cache = cache
         self._batchers = {
-            name: _batcher(name, encoder, settings) for name, encoder in self._encoders.items()
+            name: _batcher(name, encoder, settings, metrics)
+            for name, encoder in self._encoders.items()
         }
         self._stack = AsyncExitStack()
 
@@ -136,7 +142,9 @@ class Encoders:
         )
 
 
-def _batcher(name: str, encoder: Encoder, settings: BatchSettings) -> Batcher[Job, Encoding]:
+def _batcher(
+    name: str, encoder: Encoder, settings: BatchSettings, metrics: Metrics | None
+) -> Batcher[Job, Encoding]:
     def encode(jobs: Sequence[Job]) -> list[Encoding]:
         """A batch may hold both sides: they are encoded a side at a time."""
         done: dict[int, Encoding] = {}
@@ -150,4 +158,4 @@ def _batcher(name: str, encoder: Encoder, settings: BatchSettings) -> Batcher[Jo
     def cost(job: Job) -> int:
         return encoder.cost(job[0])
 
-    return Batcher(encode, settings, name=name, cost=cost)
+    return Batcher(encode, settings, name=name, cost=cost, metrics=metrics)

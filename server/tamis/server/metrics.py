@@ -124,7 +124,6 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry if registry is not None else CollectorRegistry()
-        ProcessCollector(registry=self.registry)
         stage, model, where = ("stage",), ("model",), ("where",)
         method = ("grpc_type", "grpc_service", "grpc_method")
         # fmt: off
@@ -225,6 +224,7 @@ def serve_metrics(port: int, metrics: Metrics, *, address: str = "0.0.0.0") -> W
     Raises:
         SettingsError: The port is taken, or not for us.
     """
+    ProcessCollector(registry=metrics.registry)  # reads /proc: not for an event loop
     try:
         server, _ = start_http_server(port, address, metrics.registry)
     except OSError as error:

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from tamis.server.interceptors import CallInterceptor
-from tamis.server.metrics import Metrics, serve_metrics
 
-from tamis.server import reflection
+from tamis.server import logs, reflection
 from tamis.server.app import App, open_app
 from tamis.server.config import ServerSettings, default_settings, read
+from tamis.server.interceptors import CallInterceptor
+from tamis.server.metrics import Metrics, serve_metrics
 from tamis.v1 import (
     collection_service_pb2,
     embedding_service_pb2,
@@ -130,6 +130,7 @@ def main(path: Path | None = None, listen: str | None = None, data: Path | None 
     Raises:
         TamisError: The settings are wrong, or a part does not start.
     """
+    logs.configure()
     settings = read(path or default_settings())
     if listen is not None:
         settings = replace(settings, listen=listen)

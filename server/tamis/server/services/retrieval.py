@@ -19,6 +19,7 @@ from tamis.server.errors import (
     logged,
 )
 from tamis.server.messages import document, visual_tokens
+from tamis.server.metrics import Metrics
 from tamis.server.pipeline import Event, Pipeline, StageDone
 from tamis.server.search import Context
 from tamis.server.search import Search as Asked
@@ -47,11 +48,16 @@ class RetrievalService(RetrievalServiceServicer):
     """Answers queries with the server's pipelines."""
 
     def __init__(
-        self, pipelines: Mapping[str, Pipeline], collections: Collections, settings: ServerSettings
+        self,
+        pipelines: Mapping[str, Pipeline],
+        collections: Collections,
+        settings: ServerSettings,
+        metrics: Metrics | None = None,
     ) -> None:
         self._pipelines = pipelines
         self._collections = collections
         self._settings = settings
+        self._metrics = metrics or Metrics()
         self._in_flight = 0
 
     async def Search(  # type: ignore[override]  # noqa: N802 - gRPC's name; writes, never yields
@@ -114,7 +120,7 @@ class RetrievalService(RetrievalServiceServicer):
         with self._place():
             pipeline = chosen(self._pipelines, request)
             search = search_of(request, self._settings.limits)
-            responses = _Responses(request, search, self._collections, write)
+            responses = _Responses(request, search, self._collections, write, self._metrics)
             search = await pipeline.run(search, responses.emit, deadline=deadline)
             await responses.summary(search, time.perf_counter() - started)
 
@@ -129,6 +135,7 @@ class RetrievalService(RetrievalServiceServicer):
     def _place(self) -> Iterator[None]:
         most = self._settings.limits.max_in_flight
         if self._in_flight >= most:
+            self._metrics.shed("in_flight")
             raise OverloadedError(f"{self._in_flight} searches are in flight; at most {most}")
         self._in_flight += 1
         try:
@@ -141,12 +148,19 @@ class _Responses:
     """Turns a pipeline's events into one search's responses."""
 
     def __init__(
-        self, request: pb.SearchRequest, search: Asked, collections: Collections, write: Write
+        self,
+        request: pb.SearchRequest,
+        search: Asked,
+        collections: Collections,
+        write: Write,
+        metrics: Metrics,
     ) -> None:
         self._request = request
         self._search = search
         self._collections = collections
         self._write = write
+        self._metrics = metrics
+        self._started = time.perf_counter()
         self._request_id = request.request_id or uuid.uuid4().hex
         self._sequence = 0
         self._final = stage_pb2.STAGE_UNSPECIFIED
@@ -155,7 +169,11 @@ class _Responses:
         if isinstance(event, StageDone):
             self._final = event.stage.kind
             await self._send(stage=event.stage.kind, result=await self._result(event))
+            since_s = time.perf_counter() - self._started
+            self._metrics.stage_done(_word(event.stage.kind), event.seconds, since_s)
         else:
+            reason = stage_pb2.SkipReason.Name(event.reason).removeprefix("SKIP_REASON_").lower()
+            self._metrics.stage_skipped(_word(event.kind), reason)
             skipped = stage_pb2.StageSkipped(reason=event.reason, message=event.message)
             await self._send(stage=event.kind, skipped=skipped)
 
@@ -225,6 +243,10 @@ def context_message(context: Context) -> context_pb2.Context:
     return context_pb2.Context(
         parts=parts, tokens_before=context.tokens_before, tokens_after=context.tokens_after
     )
+
+
+def _word(stage: stage_pb2.Stage.ValueType) -> str:
+    return stage_pb2.Stage.Name(stage).removeprefix("STAGE_").lower()
 
 
 def _us(seconds: float) -> int:
