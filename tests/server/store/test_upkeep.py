@@ -4,8 +4,8 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID
 
@@ -45,22 +45,30 @@ def kind(name: str) -> models.Filter:
     )
 
 
-@contextmanager
-def busy_engine(tmp_path: Path) -> Iterator[str]:
-    """An engine that looks often, and builds graphs early."""
-    command = [sys.executable, "-m", "tamis.server.store.engine", "--until-stdin-ends"]
-    options = ["--look-after-s", "0.1", "--optimize-after", "1000"]
-    socket = tmp_path / "engine.sock"
-    folders = ["--folder", str(tmp_path / "collections"), "--socket", str(socket)]
-    with subprocess.Popen(
-        [*command, *folders, *options],
+@asynccontextmanager
+async def busy_engine(folder: Path) -> AsyncIterator[tuple[str, asyncio.StreamReader]]:
+    """An engine that looks often and builds graphs early: its address, and what it says."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tamis.server.store.engine", "--until-stdin-ends"),
+        *("--folder", str(folder / "collections"), "--socket", str(folder / "engine.sock")),
+        *("--look-after-s", "0.1", "--optimize-after", "1000"),
         stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    ) as process:
-        yield f"unix:{socket}"
-        assert process.stdin
-        process.stdin.close()
-        assert process.wait(timeout=30) == 0
+    )
+    assert process.stdin
+    assert process.stderr
+    yield f"unix:{folder / 'engine.sock'}", process.stderr
+    process.stdin.close()
+    assert await process.wait() == 0
+
+
+async def told(said: asyncio.StreamReader, text: str) -> None:
+    """Waits until the engine says so."""
+    async for line in said:
+        if text in line.decode():
+            return
+    raise AssertionError(f"the engine ended and never said {text!r}")
 
 
 async def indexed(target: str) -> int:
@@ -74,35 +82,38 @@ async def indexed(target: str) -> int:
 async def test_graphs_are_built_while_points_come_and_go(
     tmp_path: Path, rng: np.random.Generator
 ) -> None:
-    with busy_engine(tmp_path) as target:
-        vectors, later = await fill_until_a_graph_is_there(target, rng)
+    vectors = rng.normal(size=(COUNT + 200, DIM)).astype(np.float32)
+    async with busy_engine(tmp_path) as (target, said):
+        later = await fill_until_a_graph_is_there(target, said, vectors)
+        await holds(target, vectors, later)
     (_,) = [entry for entry in os.scandir(tmp_path / "collections/docs") if entry.is_dir()]
-    with busy_engine(tmp_path) as target:
+    async with busy_engine(tmp_path) as (target, _):
         assert await indexed(target)
         await holds(target, vectors, later)
 
 
 async def fill_until_a_graph_is_there(
-    target: str, rng: np.random.Generator
-) -> tuple[np.ndarray, int]:
-    """Writes, deletes and searches all the while; says what was written, and how much later."""
-    vectors = rng.normal(size=(COUNT + 500, DIM)).astype(np.float32)
+    target: str, said: asyncio.StreamReader, vectors: np.ndarray
+) -> int:
+    """Writes, deletes and searches while the graph is built; how many points came meanwhile."""
     async with open_store(StoreSettings(url=target)) as store:
         await store.create("docs", SCHEMA)
         await store.upsert("docs", points(vectors[:COUNT], 0, "old"))
+        await told(said, "building graphs")
+        built = asyncio.create_task(told(said, "built graphs"))
         later = 0
-        async with asyncio.timeout(120):
-            while not await indexed(target):
-                if later < 500:
-                    first = COUNT + later
-                    await store.upsert("docs", points(vectors[first : first + 5], first, "new"))
-                    await store.delete("docs", [str(UUID(int=later))])
-                    later += 5
-                query = models.NearestQuery.model_construct(nearest=vectors[COUNT])
-                found = await store.query("docs", query, using="dense", limit=1, exact=True)
-                assert UUID(str(found[0].id)).int == COUNT
-    await holds(target, vectors, later)
-    return vectors, later
+        while not built.done() and later < 200:
+            first = COUNT + later
+            await store.upsert("docs", points(vectors[first : first + 5], first, "new"))
+            await store.delete("docs", [str(UUID(int=later))])
+            later += 5
+            query = models.NearestQuery.model_construct(nearest=vectors[COUNT])
+            found = await store.query("docs", query, using="dense", limit=1, exact=True)
+            assert UUID(str(found[0].id)).int == COUNT
+        await built
+        while not await indexed(target):  # it began when too little was there
+            await told(said, "built graphs")
+        return later
 
 
 async def holds(target: str, vectors: np.ndarray, later: int) -> None:

@@ -143,7 +143,7 @@ class QdrantStore:
 
     async def upsert(self, collection: str, points: Sequence[models.PointStruct]) -> None:
         for request in _requests(collection, points):
-            await self._call(self._points.Upsert, request)
+            _require_completed(await self._call(self._points.Upsert, request))
 
     async def delete(self, collection: str, which: Sequence[str] | models.Filter) -> None:
         if not isinstance(which, models.Filter) and not which:
@@ -153,10 +153,11 @@ class QdrantStore:
             if isinstance(which, models.Filter)
             else grpc.PointsSelector(points=grpc.PointsIdsList(ids=_ids(which)))
         )
-        await self._call(
+        response = await self._call(
             self._points.Delete,
             grpc.DeletePoints(collection_name=collection, wait=True, points=selector),
         )
+        _require_completed(response)
 
     async def retrieve(
         self, collection: str, ids: Sequence[str], *, vectors: Sequence[str] = ()
@@ -249,6 +250,13 @@ def _error(error: rpc.aio.AioRpcError) -> TamisError:
     return StoreUnavailableError(f"{code.name}: {details}")
 
 
+def _require_completed(response: grpc.PointsOperationResponse) -> None:
+    """A cluster that is slow to write says so in an answer, not in a status."""
+    if response.result.status != grpc.UpdateStatus.Completed:
+        status = grpc.UpdateStatus.Name(response.result.status)
+        raise StoreUnavailableError(f"the write was not completed in time: {status}")
+
+
 def _ids(ids: Iterable[str]) -> list[grpc.PointId]:
     return [grpc.PointId(uuid=identifier) for identifier in ids]
 
@@ -307,7 +315,9 @@ def _query(query: Any) -> grpc.Query:
 
 def _prefetch(prefetch: models.Prefetch, *, exact: bool) -> grpc.PrefetchQuery:
     inner: Any = prefetch.prefetch or []
-    params = prefetch.params or models.SearchParams()
+    params = prefetch.params
+    if exact:
+        params = (params or models.SearchParams()).model_copy(update={"exact": True})
     return grpc.PrefetchQuery(
         prefetch=[
             _prefetch(part, exact=exact) for part in (inner if isinstance(inner, list) else [inner])
@@ -315,9 +325,7 @@ def _prefetch(prefetch: models.Prefetch, *, exact: bool) -> grpc.PrefetchQuery:
         query=_query(prefetch.query) if prefetch.query is not None else None,
         using=prefetch.using,
         filter=_filter(prefetch.filter),
-        params=RestToGrpc.convert_search_params(
-            params.model_copy(update={"exact": True}) if exact else params
-        ),
+        params=RestToGrpc.convert_search_params(params) if params else None,
         score_threshold=prefetch.score_threshold,
         limit=prefetch.limit,
     )
