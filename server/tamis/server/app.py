@@ -108,10 +108,7 @@ async def open_app(settings: ServerSettings, metrics: Metrics | None = None) -> 
             fingerprints={name: encoder.fingerprint for name, encoder in loaded.items()},
             default=settings.store.vectors,
         )
-        pipelines = {
-            name: _pipeline(name, table, encoders, collections)
-            for name, table in settings.pipelines.items()
-        }
+        pipelines = await asyncio.to_thread(_pipelines, settings, encoders, collections)
         ingest = Ingest(encoders, collections, settings.limits)
         yield App(settings, encoders, collections, pipelines, cache, ingest, metrics or Metrics())
 
@@ -128,6 +125,15 @@ def _load_encoders(settings: ServerSettings) -> dict[str, Encoder]:
             encoder.encode([WARM_UP], Side.QUERY)
         loaded[name] = encoder
     return loaded
+
+
+def _pipelines(
+    settings: ServerSettings, encoders: Encoders, collections: Collections
+) -> dict[str, Pipeline]:
+    return {
+        name: _pipeline(name, table, encoders, collections)
+        for name, table in settings.pipelines.items()
+    }
 
 
 def _pipeline(
