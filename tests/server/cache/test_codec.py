@@ -103,7 +103,10 @@ def test_a_value_cut_short_anywhere_is_a_miss() -> None:
 
 
 def test_bytes_after_the_end_are_a_miss() -> None:
-    assert codec.decode(codec.encode(VALUE) + b"\0") is None
+    longer = codec.encode(VALUE) + b"\0"
+    assert codec.decode(longer) is None
+    crc = zlib.crc32(longer[12:]).to_bytes(4, "little")
+    assert codec.decode(longer[:8] + crc + longer[12:]) is None
 
 
 @given(st.binary(max_size=200))

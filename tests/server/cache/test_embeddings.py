@@ -250,6 +250,28 @@ async def test_the_computation_is_cancelled_when_the_last_caller_leaves(
     assert encoder.cancelled == 1
 
 
+async def test_nobody_joins_a_computation_that_is_ending(cache: EmbeddingCache) -> None:
+    """A cancelled model may take its time to stop."""
+    stopping, stop = asyncio.Event(), asyncio.Event()
+
+    async def stubborn() -> Representations:
+        try:
+            return await slow()
+        except asyncio.CancelledError:
+            stopping.set()
+            await stop.wait()
+            raise
+
+    slow = Encoder(busy=True)
+    call = asyncio.create_task(cache.get_or_compute(KEY, stubborn))
+    await slow.running.wait()
+    call.cancel()
+    await stopping.wait()
+    value, source = await cache.get_or_compute(KEY, Encoder())
+    assert (number(value), source) == (1, Source.ENCODER)
+    stop.set()
+
+
 async def test_an_error_is_everybodys_and_is_not_remembered(cache: EmbeddingCache) -> None:
     error = OSError("the model fell over")
     encoder = Encoder(busy=True, error=error)

@@ -36,6 +36,12 @@ def test_parts_do_not_run_into_each_other() -> None:
     assert len(digests) == len(splits)
 
 
+def test_a_part_cannot_pass_for_the_beginning_of_the_next() -> None:
+    one = keys.content_digest(side=Side.QUERY, text="a\1b", image_digest=b"c", instruction="d")
+    other = keys.content_digest(side=Side.QUERY, text="a", image_digest=b"b\1c", instruction="d")
+    assert one != other
+
+
 def test_half_a_surrogate_pair_has_a_digest() -> None:
     assert keys.content_digest(side=Side.QUERY, text="\ud83d")
 

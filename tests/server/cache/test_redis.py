@@ -75,6 +75,18 @@ async def test_what_is_not_ours_is_a_miss_and_can_be_replaced(
     assert await tier.get("text") == await tier.get("list") == b"ours"
 
 
+async def test_a_failure_now_and_then_does_not_open_the_breaker(
+    redis_server: RedisServer, open_tier: Open
+) -> None:
+    tier = open_tier(settings(redis_server.url, failures=2))
+    redis_server.command("LPUSH", "list", "not a string: an error")
+    tier.set("a", b"ours")
+    await tier.settle()
+    for _ in range(5):
+        assert await tier.get("list") is None
+        assert await tier.get("a") == b"ours"
+
+
 async def test_redis_may_come_after_the_server(redis_server: RedisServer, open_tier: Open) -> None:
     redis_server.stop()
     tier = open_tier(settings(redis_server.url))
@@ -95,6 +107,7 @@ async def test_redis_may_be_killed_and_come_back_while_in_use(
     assert await tier.get("a") == b"ours"
     redis_server.stop()
     assert await tier.get("a") is None
+    assert await took_s(tier.settle()) < SLACK_S, "it is not tried again and again"
     assert tier.stats().errors == 1
     redis_server.start()
     assert await tier.get("a") is None  # it kept nothing on disk
@@ -142,6 +155,20 @@ async def test_a_frozen_redis_costs_the_budget_a_few_times_and_then_nothing(
     assert await tier.get("a") == b"ours"
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "left alone for 5 s" in caplog.text
+
+
+async def test_many_at_once_do_not_hide_a_frozen_redis(
+    redis_server: RedisServer, open_tier: Open
+) -> None:
+    """Those who wait for a connection that the first ones hold have waited for Redis too."""
+    tier = open_tier(settings(redis_server.url, timeout_ms=SHORT_MS))
+    redis_server.freeze()
+    for wave in range(1, 4):
+        assert await took_s(asyncio.gather(*(tier.get("a") for _ in range(3 * READS)))) < SLACK_S
+        assert tier.stats().errors == wave * 3 * READS
+    assert await took_s(tier.get("a")) < SHORT_MS / 1e3
+    assert tier.stats().errors == 9 * READS
+    redis_server.thaw()
 
 
 async def test_a_probe_that_fails_keeps_redis_left_alone(
@@ -276,6 +303,10 @@ async def test_writes_that_wait_are_bounded_in_bytes(
     for i in range(5):
         tier.set(str(i), quarter)
     assert tier.dropped == 2  # the keys count too
+    await tier.settle()
+    for _ in range(9):
+        tier.set("again and again", quarter)
+    assert tier.dropped == 2
     await tier.settle()
     tier.set("again", quarter)
     await tier.settle()

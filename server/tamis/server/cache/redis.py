@@ -109,9 +109,7 @@ class RedisTier(Generic[V]):
         except Exception as error:  # noqa: BLE001 - nonsense can fail anywhere in the client
             self._errors += 1
             self._metrics.error()
-            # Where no slot was free, it is we who are slow.
-            if reading is not None:
-                self._failed(ticket, error)
+            self._failed(ticket, error)
             return None
         self._metrics.took(time.perf_counter() - began)
         self._breaker.succeeded(ticket)
