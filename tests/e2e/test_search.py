@@ -130,6 +130,14 @@ def test_a_query_asked_again_is_remembered(client: Client, drawings: str) -> Non
     assert (first.embedding_source, again.embedding_source) == ("encoder", "local_cache")
 
 
+def test_a_text_that_is_not_read_to_its_end_is_a_warning(client: Client, drawings: str) -> None:
+    for words, warned in ((5, False), (2_000, True)):
+        summary = list(client.search("blue " * words, collection=drawings))[-1]
+        assert isinstance(summary, SearchSummary)
+        messages = [warning.message for warning in summary.warnings]
+        assert messages == ["query.text: minilm does not read it to its end"] * warned
+
+
 def test_a_ready_made_representation_is_searched_as_it_is(client: Client, drawings: str) -> None:
     (embedded,) = client.embed("tamis_mini", [drawing("circle", "blue")], side="document")
     dense = embedded.representations["tamis_mini.dense"]  # type: ignore[union-attr]

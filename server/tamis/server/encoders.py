@@ -1,5 +1,6 @@
 """The server's encoders: each behind a batcher, queries through the cache."""
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
@@ -18,6 +19,8 @@ from tamis.server.tasks import together
 
 # Encoders without weights take microseconds on a text of this cost: less than a change of threads.
 CHEAP = 256
+# Characters of a text whose tokens can be counted without a change of threads.
+SHORT = 1_000
 # Where several encoders worked for one query, the slowest source is the one to tell.
 _SLOWEST = (Source.ENCODER, Source.COALESCED, Source.REDIS, Source.LOCAL)
 
@@ -118,6 +121,18 @@ class Encoders:
             reads = " and ".join(sorted(self[name].modalities))
             raise InputError(f"{where}: {name} reads {reads}; this has none")
 
+    async def truncating(self, content: RawContent, needed: Collection[str]) -> list[str]:
+        """Those of the encoders behind `needed` that do not read the text to its end."""
+        if content.text is None:
+            return []
+        text = Content(text=content.text)
+        names = sorted({full.partition(".")[0] for full in needed})
+        if len(content.text) <= SHORT:
+            return [name for name in names if self[name].truncates(text)]
+        return await asyncio.to_thread(
+            lambda: [name for name in names if self[name].truncates(text)]
+        )
+
     async def encode(
         self, name: str, content: RawContent, side: Side, *, bulk: bool = False
     ) -> Encoding:
@@ -130,13 +145,13 @@ class Encoders:
 
     async def _remembered(
         self, name: str, content: RawContent, policy: Policy, bulk: bool
-    ) -> tuple[Mapping[str, Representation], Source]:
+    ) -> tuple[Mapping[str, Representation], Source | None]:
         async def compute() -> Mapping[str, Representation]:
             return (await self.encode(name, content, Side.QUERY, bulk=bulk)).heads
 
         encoder = self[name]
         if not encoder.runtime:  # cheaper to make than to look up
-            return await compute(), Source.ENCODER
+            return await compute(), None
         return await self._cache.get_or_compute(
             self._cache.key(encoder.fingerprint, content.digest()), compute, policy
         )

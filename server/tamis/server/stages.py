@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from qdrant_client import models
 
-from tamis.models.errors import InputError
+from tamis.models.errors import InputError, TamisError
 from tamis.models.refiners import TextRefiner, VisualRefiner
 from tamis.models.rerankers import Reranker
 from tamis.models.retrievers import Plan, Retriever
@@ -72,7 +72,20 @@ class Retrieve:
             for point in points
             if point.payload
         ]
-        return replace(search, query=query, source=source, candidates=candidates, payloads=payloads)
+        return replace(
+            search,
+            query=query,
+            source=source,
+            candidates=candidates,
+            payloads=payloads,
+            warnings=await self._warnings(search),
+        )
+
+    async def _warnings(self, search: Search) -> tuple[TamisError, ...]:
+        if search.content is None:
+            return ()
+        names = await self.encoders.truncating(search.content, self.retriever.needs)
+        return tuple(InputError(f"query.text: {n} does not read it to its end") for n in names)
 
     async def _encoded(self, search: Search) -> tuple[Query, Source | None]:
         self._check(search.given)
@@ -125,15 +138,10 @@ class Rerank:
         return search.options.rerank_time_s
 
     async def __call__(self, search: Search) -> Search:
-        asked = search.options.rerank_depth
-        depth = self.depth if asked is None else asked
-        if depth == 0:
-            raise SkipStage(pb.SKIP_REASON_DISABLED, "its depth is 0")
-        if not search.candidates or search.query is None:
-            raise SkipStage(pb.SKIP_REASON_NO_INPUT, "there are no candidates")
+        query, depth = _input(search, search.options.rerank_depth, self.depth)
         # Scores of two methods cannot stand in one ranking, so all that is returned is reranked.
         head = search.candidates[: max(depth, search.k)]
-        plans = self.reranker.plans(search.query, len(head))
+        plans = self.reranker.plans(query, len(head))
         if plans:
             return replace(search, candidates=await self._in_the_index(search, plans, head))
         if self.reranker.needs:
@@ -141,7 +149,7 @@ class Rerank:
             head = await self._with_representations(search.collection, head)
             search.clock.index_s += time.perf_counter() - started
         started = time.perf_counter()
-        ranked = await asyncio.to_thread(self.reranker.rerank, search.query, head)
+        ranked = await asyncio.to_thread(self.reranker.rerank, query, head)
         search.clock.model_s += time.perf_counter() - started
         return replace(search, candidates=[replace(c, representations={}) for c in ranked])
 
@@ -199,19 +207,14 @@ class Refine:
         return search.options.refine_time_s
 
     async def __call__(self, search: Search) -> Search:
-        asked = search.options.refine_depth
-        depth = self.depth if asked is None else asked
-        if depth == 0:
-            raise SkipStage(pb.SKIP_REASON_DISABLED, "its depth is 0")
-        if not search.candidates or search.query is None:
-            raise SkipStage(pb.SKIP_REASON_NO_INPUT, "there are no candidates")
+        query, depth = _input(search, search.options.refine_depth, self.depth)
         payloads = [search.payloads[c.document_id] for c in search.candidates[:depth]]
         documents = []
         for payload in payloads:
             image = await self.collections.image(search.collection, payload)
             documents.append((payload["id"], RawContent(payload.get("text"), image)))
         started = time.perf_counter()
-        context = await self.refined(search.query, documents, budget=search.options.refine_budget)
+        context = await self.refined(query, documents, budget=search.options.refine_budget)
         search.clock.model_s += time.perf_counter() - started
         return replace(search, context=context)
 
@@ -249,6 +252,20 @@ class Refine:
             parts.append(ContextPart(name, method, text=kept_text))
             before, after = before + count(content.text), after + count(kept_text)
         return Context(tuple(parts), before, after)
+
+
+def _input(search: Search, asked: int | None, own: int) -> tuple[Query, int]:
+    """What a later stage works on: the query, and how many candidates it looks at.
+
+    Raises:
+        SkipStage: There is nothing to work on.
+    """
+    depth = own if asked is None else asked
+    if depth == 0:
+        raise SkipStage(pb.SKIP_REASON_DISABLED, "its depth is 0")
+    if not search.candidates or search.query is None:
+        raise SkipStage(pb.SKIP_REASON_NO_INPUT, "there are no candidates")
+    return search.query, depth
 
 
 def _words(text: str) -> int:

@@ -46,6 +46,10 @@ class Encoder(Method):
         """How much work a content is, in tokens or a like unit, for forming batches."""
         return 1
 
+    def truncates(self, content: Content) -> bool:
+        """Whether the end of the content is not read, because it is too long."""
+        return False
+
     @abstractmethod
     def encode(self, contents: Sequence[Content], side: Side) -> list[Encoding]:
         """One encoding a content, in the same order. Called from worker threads.
