@@ -95,6 +95,21 @@ class LocalStore:
         by_id = {str(record.id): record for record in found}
         return [by_id[i] for i in ids if i in by_id]
 
+    async def scroll(
+        self,
+        collection: str,
+        *,
+        limit: int,
+        after: str | None = None,
+        where: models.Filter | None = None,
+        vectors: Sequence[str] = (),
+    ) -> list[models.Record]:
+        await self._known(collection)
+        found, _ = await self._client.scroll(
+            collection, where, limit + 1, offset=after, with_vectors=list(vectors)
+        )
+        return [record for record in found if record.id != after][:limit]
+
     async def query(
         self,
         collection: str,

@@ -153,6 +153,7 @@ async def test_an_unknown_collection_is_an_error_of_every_method(store: VectorSt
         store.upsert("none", [point(uuid(0), vectors={"dense": np.ones(DIM)}, payload={})]),
         store.delete("none", [uuid(0)]),
         store.retrieve("none", [uuid(0)]),
+        store.scroll("none", limit=1),
         store.query("none", nearest(np.ones(DIM)), using="dense", limit=1),
     ]
     for call in calls:
@@ -331,6 +332,32 @@ async def test_points_come_in_the_order_of_the_ids_and_unknown_ids_are_left_out(
             np.asarray(record.vector["dense"]), unit(data.dense[number(record)]), atol=1e-6
         )
         assert np.asarray(record.vector["tokens"]).shape == data.tokens[number(record)].shape
+
+
+@pytest.mark.parametrize("vectors", [[], ["tokens"]])
+async def test_scrolling_passes_every_point_once_in_the_order_of_the_ids(
+    filled: VectorStore, data: Data, vectors: list[str]
+) -> None:
+    seen: list[models.Record] = []
+    pages: list[int] = []
+    while not pages or pages[-1] == 7:
+        after = str(seen[-1].id) if seen else None
+        page = await filled.scroll("docs", limit=7, after=after, vectors=vectors)
+        pages.append(len(page))
+        seen += page
+    assert [number(record) for record in seen] == list(range(data.count))
+    assert await filled.scroll("docs", limit=10, after=str(seen[-1].id)) == []
+    everything = await filled.scroll("docs", limit=1_000, vectors=vectors)
+    assert [number(record) for record in everything] == list(range(data.count))
+    for record in everything:
+        assert record.payload == data.payload[number(record)]
+        if vectors:
+            assert isinstance(record.vector, dict)
+            np.testing.assert_allclose(
+                np.asarray(record.vector["tokens"]), data.tokens[number(record)], atol=1e-3
+            )
+    some = await filled.scroll("docs", limit=5, after=uuid(9), where=equals("even", False))
+    assert [number(record) for record in some] == [11, 13, 15, 17, 19]
 
 
 async def test_a_payload_comes_back_as_it_went_in(store: VectorStore) -> None:

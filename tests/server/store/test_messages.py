@@ -31,6 +31,7 @@ METHODS: dict[str, tuple[type[Message], Message]] = {
     "Points/Upsert": (grpc.UpsertPoints, COMPLETED),
     "Points/Delete": (grpc.DeletePoints, COMPLETED),
     "Points/Get": (grpc.GetPoints, grpc.GetResponse()),
+    "Points/Scroll": (grpc.ScrollPoints, grpc.ScrollResponse()),
     "Points/Query": (grpc.QueryPoints, grpc.QueryResponse()),
     "Points/Count": (grpc.CountPoints, grpc.CountResponse()),
 }
@@ -202,6 +203,8 @@ async def test_the_rest(recorder: Recorder, ours: QdrantStore, theirs: AsyncQdra
     await theirs.delete("docs", WHERE)
     await ours.retrieve("docs", [ID, OTHER], vectors=["dense"])
     await theirs.retrieve("docs", [ID, OTHER], with_vectors=["dense"])
+    await ours.scroll("docs", limit=8, after=ID, where=WHERE, vectors=["dense"])
+    await theirs.scroll("docs", WHERE, limit=9, offset=ID, with_vectors=["dense"])
     await ours.count("docs", WHERE)
     await theirs.count("docs", WHERE, exact=True)
     await ours.drop("docs")

@@ -44,8 +44,16 @@ class CollectionSchema:
 class VectorStore(Protocol):
     """Collections of points: an id (UUID), a JSON payload, and named vectors.
 
-    Every method raises `StoreUnavailableError` when the index does not answer, and those that take
-    a collection raise `UnknownCollectionError` when there is none of that name.
+    Vectors may be numpy arrays wherever `qdrant_client.models` has lists of floats (`point` makes
+    such a point; `models.NearestQuery.model_construct(nearest=array)` such a query). Vectors that
+    come back are float32 arrays of shape [dim] or [count, dim], or `models.SparseVector`.
+
+    Ranks count from 0 in Qdrant's reciprocal rank fusion: the k = 60 of the paper, whose ranks
+    count from 1, is `models.Rrf(k=61)`.
+
+    Every method raises `InputError` when the engine refuses what it is asked, such as a vector of
+    the wrong length, and `StoreUnavailableError` when the index does not answer; those that take a
+    collection raise `UnknownCollectionError` when there is none of that name.
     """
 
     async def create(self, collection: str, schema: CollectionSchema) -> None:
@@ -86,6 +94,21 @@ class VectorStore(Protocol):
         """The points with these ids, payload included, in the order of the ids; unknown left out.
 
         `vectors` names the fields to bring along.
+        """
+        ...
+
+    async def scroll(
+        self,
+        collection: str,
+        *,
+        limit: int,
+        after: str | None = None,
+        where: models.Filter | None = None,
+        vectors: Sequence[str] = (),
+    ) -> list[models.Record]:
+        """The first `limit` points, or those after an id, payload included, in the ids' order.
+
+        Fewer than `limit` are the last ones. `vectors` names the fields to bring along.
         """
         ...
 

@@ -1,11 +1,10 @@
 """The vector store over Qdrant's gRPC API: the embedded engine and a cluster alike."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 import grpc as rpc
-import numpy as np
 from google.protobuf.message import Message
 from qdrant_client import grpc, models
 from qdrant_client.conversions.conversion import (
@@ -21,14 +20,11 @@ from tamis.server.store import (
     CollectionSchema,
     StoreUnavailableError,
     UnknownCollectionError,
-    wire,
+    messages,
 )
 
 # No message is larger, either way; upserts and answers with vectors are cut well below it.
 MAX_MESSAGE_BYTES = 128 << 20
-# An upsert holds the engine for 15 ms a MiB, so that a search waits for 60 ms at most behind one.
-_UPSERT_BYTES = 4 << 20
-_PAYLOAD_BYTES = 4 << 10  # what a payload is taken to weigh
 _POINTS_WITH_VECTORS = 32
 # Every call but `Create` may be repeated without harm, so gRPC repeats it when the connection
 # breaks, and waits for an engine that is starting again; the deadline holds for all of it.
@@ -137,21 +133,23 @@ class QdrantStore:
     async def count(self, collection: str, where: models.Filter | None = None) -> int:
         response = await self._call(
             self._points.Count,
-            grpc.CountPoints(collection_name=collection, filter=_filter(where), exact=True),
+            grpc.CountPoints(
+                collection_name=collection, filter=messages.filter_of(where), exact=True
+            ),
         )
         return int(response.result.count)
 
     async def upsert(self, collection: str, points: Sequence[models.PointStruct]) -> None:
-        for request in _requests(collection, points):
+        for request in messages.upserts(collection, points):
             _require_completed(await self._call(self._points.Upsert, request))
 
     async def delete(self, collection: str, which: Sequence[str] | models.Filter) -> None:
         if not isinstance(which, models.Filter) and not which:
             return  # a cluster refuses an empty list
         selector = (
-            grpc.PointsSelector(filter=_filter(which))
+            grpc.PointsSelector(filter=messages.filter_of(which))
             if isinstance(which, models.Filter)
-            else grpc.PointsSelector(points=grpc.PointsIdsList(ids=_ids(which)))
+            else grpc.PointsSelector(points=grpc.PointsIdsList(ids=messages.ids_of(which)))
         )
         response = await self._call(
             self._points.Delete,
@@ -169,19 +167,47 @@ class QdrantStore:
                 self._points.Get,
                 grpc.GetPoints(
                     collection_name=collection,
-                    ids=_ids(ids[start : start + step]),
+                    ids=messages.ids_of(ids[start : start + step]),
                     with_payload=grpc.WithPayloadSelector(enable=True),
-                    with_vectors=_with_vectors(vectors),
+                    with_vectors=messages.with_vectors(vectors),
                 ),
             )
             for point in response.result:
-                record = models.Record.model_construct(
-                    id=_id_of(point.id),
-                    payload=grpc_to_payload(point.payload),
-                    vector=_vectors_of(point.vectors) if vectors else None,
-                )
+                record = messages.record_of(point, vectors=bool(vectors))
                 found[str(record.id)] = record
         return [found[identifier] for identifier in ids if identifier in found]
+
+    async def scroll(
+        self,
+        collection: str,
+        *,
+        limit: int,
+        after: str | None = None,
+        where: models.Filter | None = None,
+        vectors: Sequence[str] = (),
+    ) -> list[models.Record]:
+        step = _POINTS_WITH_VECTORS if vectors else 1_000
+        found: list[models.Record] = []
+        while len(found) < limit:
+            asked = min(step, limit - len(found))
+            response = await self._call(
+                self._points.Scroll,
+                grpc.ScrollPoints(
+                    collection_name=collection,
+                    offset=None if after is None else grpc.PointId(uuid=after),
+                    limit=asked + 1,  # the point of the offset is counted among them
+                    filter=messages.filter_of(where),
+                    with_payload=grpc.WithPayloadSelector(enable=True),
+                    with_vectors=messages.with_vectors(vectors),
+                ),
+            )
+            page = [messages.record_of(point, vectors=bool(vectors)) for point in response.result]
+            fresh = [record for record in page if record.id != after][:asked]
+            found += fresh
+            if len(fresh) < asked:
+                break
+            after = str(fresh[-1].id)
+        return found
 
     async def query(
         self,
@@ -200,26 +226,18 @@ class QdrantStore:
             self._points.Query,
             grpc.QueryPoints(
                 collection_name=collection,
-                query=_query(query),
+                query=messages.query_of(query),
                 using=using,
-                prefetch=[_prefetch(part, exact=exact) for part in prefetch],
-                filter=_filter(where),
+                prefetch=[messages.prefetch_of(part, exact=exact) for part in prefetch],
+                filter=messages.filter_of(where),
                 params=grpc.SearchParams(exact=True) if exact else None,
                 limit=limit,
                 with_payload=grpc.WithPayloadSelector(enable=True),
-                with_vectors=_with_vectors(vectors if at_once else ()),
+                with_vectors=messages.with_vectors(vectors if at_once else ()),
             ),
         )
-        found = [
-            models.ScoredPoint.model_construct(
-                id=_id_of(point.id),
-                version=point.version,
-                score=point.score,
-                payload=grpc_to_payload(point.payload),
-                vector=_vectors_of(point.vectors) if vectors and at_once else None,
-            )
-            for point in response.result
-        ]
+        with_vectors = bool(vectors) and at_once
+        found = [messages.hit_of(point, vectors=with_vectors) for point in response.result]
         if vectors and not at_once:
             ids = [str(point.id) for point in found]
             records = await self.retrieve(collection, ids, vectors=vectors)
@@ -255,77 +273,3 @@ def _require_completed(response: grpc.PointsOperationResponse) -> None:
     if response.result.status != grpc.UpdateStatus.Completed:
         status = grpc.UpdateStatus.Name(response.result.status)
         raise StoreUnavailableError(f"the write was not completed in time: {status}")
-
-
-def _ids(ids: Iterable[str]) -> list[grpc.PointId]:
-    return [grpc.PointId(uuid=identifier) for identifier in ids]
-
-
-def _id_of(message: grpc.PointId) -> int | str:
-    return message.uuid if message.WhichOneof("point_id_options") == "uuid" else message.num
-
-
-def _filter(where: models.Filter | None) -> grpc.Filter | None:
-    return None if where is None else RestToGrpc.convert_filter(where)
-
-
-def _with_vectors(names: Sequence[str]) -> grpc.WithVectorsSelector:
-    if not names:
-        return grpc.WithVectorsSelector(enable=False)
-    return grpc.WithVectorsSelector(include=grpc.VectorsSelector(names=names))
-
-
-def _vectors_of(message: grpc.VectorsOutput) -> Mapping[str, Any]:
-    named = message.vectors.vectors
-    return {name: wire.value_of(named[name]) for name in named}
-
-
-def _requests(collection: str, points: Sequence[models.PointStruct]) -> Iterator[grpc.UpsertPoints]:
-    """Points in messages of a bounded size; one point alone may exceed it."""
-    request = grpc.UpsertPoints(collection_name=collection, wait=True)
-    size = 0
-    for point in points:
-        message = request.points.add(
-            id=RestToGrpc.convert_extended_point_id(point.id),
-            payload=payload_to_grpc(point.payload or {}),
-        )
-        vectors: Any = point.vector
-        named = message.vectors.vectors.vectors
-        for name, value in vectors.items():
-            size += wire.fill(named[name], value)
-        size += _PAYLOAD_BYTES
-        if size >= _UPSERT_BYTES:
-            yield request
-            request = grpc.UpsertPoints(collection_name=collection, wait=True)
-            size = 0
-    if request.points:
-        yield request
-
-
-def _query(query: Any) -> grpc.Query:
-    """A query's message, whether its vector is a list or an array."""
-    if isinstance(query, models.NearestQuery) and query.mmr is None:
-        query = query.nearest
-    if isinstance(query, (np.ndarray, list, models.SparseVector)):
-        message = grpc.Query()
-        wire.fill(message.nearest, query)
-        return message
-    return RestToGrpc.convert_query_interface(query)
-
-
-def _prefetch(prefetch: models.Prefetch, *, exact: bool) -> grpc.PrefetchQuery:
-    inner: Any = prefetch.prefetch or []
-    params = prefetch.params
-    if exact:
-        params = (params or models.SearchParams()).model_copy(update={"exact": True})
-    return grpc.PrefetchQuery(
-        prefetch=[
-            _prefetch(part, exact=exact) for part in (inner if isinstance(inner, list) else [inner])
-        ],
-        query=_query(prefetch.query) if prefetch.query is not None else None,
-        using=prefetch.using,
-        filter=_filter(prefetch.filter),
-        params=RestToGrpc.convert_search_params(params) if params else None,
-        score_threshold=prefetch.score_threshold,
-        limit=prefetch.limit,
-    )
