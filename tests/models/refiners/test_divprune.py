@@ -37,7 +37,7 @@ def greedy(embeddings: np.ndarray, budget: int) -> list[int]:
         def reach(i: int) -> float:
             return min(distance[i, j] for j in (kept or everyone) if j != i)
 
-        kept.append(max(rest, key=lambda i: (round(reach(i), 6), -i)))
+        kept.append(max(rest, key=lambda i: (reach(i), -i)))
     return kept
 
 

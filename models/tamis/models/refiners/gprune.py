@@ -10,14 +10,13 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float
 
-from tamis.models.blocks.similarity import cosine_within
+from tamis.models.blocks.similarity import cosine_within, lengths
 from tamis.models.refiners import ScoreRefiner
 from tamis.models.types import Paper, VisualTokens
 
 __all__ = ("GPrune",)
 
-UNLINKED = -5000.0  # the authors' logit of a missing link: its weight underflows to 0
-NO_LOGIT = 1e-6  # and the size below which they take one for missing
+NO_LOGIT = 1e-6  # a cosine over the temperature that is smaller is no link for the authors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,23 +45,25 @@ class GPrune(ScoreRefiner):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not 0 <= self.similarity <= 1:
+            raise ValueError(f"similarity must be from 0 to 1, not {self.similarity}")
         if self.temperature <= 0:
             raise ValueError(f"temperature must be above 0, not {self.temperature}")
         if self.iterations < 0:
             raise ValueError(f"iterations must be at least 0, not {self.iterations}")
 
     def score(self, tokens: VisualTokens) -> Float[np.ndarray, " tokens"]:
-        logits = cosine_within(tokens.embeddings)
-        unlinked = logits < self.similarity
-        logits /= self.temperature
-        unlinked |= np.abs(logits) < NO_LOGIT
-        logits[unlinked] = UNLINKED
-        logits -= logits.max(axis=1, keepdims=True)
-        flow = np.exp(logits, out=logits)
+        cosines = cosine_within(tokens.embeddings)
+        linked = cosines >= max(self.similarity, NO_LOGIT * self.temperature)
+        cosines -= cosines.max(axis=1, keepdims=True)
+        cosines /= self.temperature
+        flow = np.exp(cosines, out=cosines)
+        flow *= linked
+        flow[~linked.any(axis=1)] = 1  # without a link, as with links to all
         flow /= flow.sum(axis=1, keepdims=True)
-        links = (flow > 0).sum(axis=1)
+        links = (flow > 0).sum(axis=1)  # what underflows is no link
         # The row vector times the matrix, again and again: the matrix itself is never squared.
-        held = np.linalg.norm(tokens.embeddings.astype(np.float32, copy=False), axis=1)
+        held = lengths(tokens.embeddings.astype(np.float32, copy=False))[:, 0]
         for _ in range(self.iterations):
             held = held @ flow
         return held / links
