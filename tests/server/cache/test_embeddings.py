@@ -267,9 +267,12 @@ async def test_nobody_joins_a_computation_that_is_ending(cache: EmbeddingCache) 
     await slow.running.wait()
     call.cancel()
     await stopping.wait()
-    value, source = await cache.get_or_compute(KEY, Encoder())
+    try:
+        async with asyncio.timeout(5):
+            value, source = await cache.get_or_compute(KEY, Encoder())
+    finally:
+        stop.set()
     assert (number(value), source) == (1, Source.ENCODER)
-    stop.set()
 
 
 async def test_an_error_is_everybodys_and_is_not_remembered(cache: EmbeddingCache) -> None:

@@ -68,7 +68,7 @@ class RedisTier(Generic[V]):
                 settings.redis_url,
                 socket_timeout=limit_s,
                 socket_connect_timeout=limit_s,
-                retry=Retry(NoBackoff(), 0),  # the default retries ten times, for seconds
+                retry=Retry(NoBackoff(), 0),  # some defaults of the client retry for seconds
                 max_connections=READS + SPARE,
                 protocol=2,  # one round trip less to connect than RESP3
                 driver_info=None,  # else each connection looks for its package on the disk
