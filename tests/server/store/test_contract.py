@@ -7,9 +7,11 @@ from uuid import UUID
 
 import numpy as np
 import pytest
-from qdrant_client import models
+from qdrant_client import grpc, models
+from qdrant_client.conversions.conversion import grpc_to_payload
 
 from tamis.models.errors import InputError
+from tamis.server.config import StoreSettings
 from tamis.server.store import (
     CollectionExistsError,
     CollectionSchema,
@@ -17,6 +19,8 @@ from tamis.server.store import (
     VectorStore,
     point,
 )
+from tamis.server.store.opening import open_store
+from tamis.server.store.qdrant import channel_to
 
 DIM = 16
 SCHEMA = CollectionSchema(
@@ -554,6 +558,30 @@ async def test_a_filter_reads_metadata(store: VectorStore, name: str) -> None:
     found = await store.query("docs", nearest(np.ones(DIM)), using="dense", where=where, limit=10)
     assert {number(hit) for hit in found} == expected
     assert await store.count("docs", where) == len(expected)
+
+
+async def test_what_only_a_cluster_can_do_is_refused(engine: str) -> None:
+    async with open_store(StoreSettings(url=engine)) as store:
+        await store.create("docs", SCHEMA)
+        with pytest.raises(InputError):
+            await store.query("docs", models.NearestQuery(nearest=uuid(0)), using="dense", limit=1)
+        await store.drop("docs")
+
+
+async def test_any_qdrant_client_reads_the_engines_payloads(engine: str) -> None:
+    """Ours is answered in JSON, which is faster; it asks for that."""
+    async with open_store(StoreSettings(url=engine)) as store, channel_to(engine) as channel:
+        await store.create("docs", SCHEMA)
+        await store.upsert("docs", [point(uuid(0), vectors={}, payload={"a": {"b": [1, "c"]}})])
+        response = await grpc.PointsStub(channel).Scroll(  # type: ignore[no-untyped-call]
+            grpc.ScrollPoints(
+                collection_name="docs", with_payload=grpc.WithPayloadSelector(enable=True)
+            )
+        )
+        assert grpc_to_payload(response.result[0].payload) == {"a": {"b": [1, "c"]}}
+        (record,) = await store.scroll("docs", limit=1)
+        assert record.payload == {"a": {"b": [1, "c"]}}
+        await store.drop("docs")
 
 
 async def test_a_vector_of_the_wrong_length_or_name_is_the_callers_fault(

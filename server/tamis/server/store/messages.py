@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 from qdrant_client import grpc, models
-from qdrant_client.conversions.conversion import RestToGrpc, grpc_to_payload, payload_to_grpc
+from qdrant_client.conversions.conversion import RestToGrpc, payload_to_grpc
 
 from tamis.server.store import wire
+from tamis.server.store.payloads import unpack
 
 # An upsert holds the engine for 15 ms a MiB, so that a search waits for 60 ms at most behind one.
 UPSERT_BYTES = 4 << 20
@@ -65,21 +66,30 @@ def upserts(collection: str, points: Sequence[models.PointStruct]) -> Iterator[g
 
 def record_of(message: grpc.RetrievedPoint, *, vectors: bool) -> models.Record:
     """A point that was asked for, with its payload."""
+    if not vectors:
+        return models.Record(id=id_of(message.id), payload=unpack(message.payload))
     return models.Record.model_construct(
         id=id_of(message.id),
-        payload=grpc_to_payload(message.payload),
-        vector=vectors_of(message.vectors) if vectors else None,
+        payload=unpack(message.payload),
+        vector=vectors_of(message.vectors),
     )
 
 
 def hit_of(message: grpc.ScoredPoint, *, vectors: bool) -> models.ScoredPoint:
     """A point that was found, with its payload."""
+    if not vectors:
+        return models.ScoredPoint(
+            id=id_of(message.id),
+            version=message.version,
+            score=message.score,
+            payload=unpack(message.payload),
+        )
     return models.ScoredPoint.model_construct(
         id=id_of(message.id),
         version=message.version,
         score=message.score,
-        payload=grpc_to_payload(message.payload),
-        vector=vectors_of(message.vectors) if vectors else None,
+        payload=unpack(message.payload),
+        vector=vectors_of(message.vectors),  # arrays, which the constructor would make lists of
     )
 
 

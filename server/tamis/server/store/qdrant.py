@@ -21,6 +21,7 @@ from tamis.server.store import (
     StoreUnavailableError,
     UnknownCollectionError,
     messages,
+    payloads,
 )
 
 # No message is larger, either way; upserts and answers with vectors are cut well below it.
@@ -251,7 +252,7 @@ class QdrantStore:
 
     async def _call(self, method: Any, request: Message) -> Any:
         try:
-            return await method(request, timeout=self._timeout_s)
+            return await method(request, timeout=self._timeout_s, metadata=(payloads.METADATA,))
         except rpc.aio.AioRpcError as error:
             raise _error(error) from error
 

@@ -144,10 +144,13 @@ class Supervisor:
         """Passes on what the engine says, and remembers the end of it."""
         if process.stderr is None:
             return
+        level = logging.INFO
         async for line in process.stderr:
             text = line.decode(errors="replace").rstrip()
             self._said.append(text)
-            _LOG.info("engine: %s", text)
+            # Lines without a level, as those of a traceback, go with the one before.
+            level = logging.getLevelNamesMapping().get(text.partition(" ")[0], level)
+            _LOG.log(level, "engine: %s", text)
 
     async def _watch(self) -> None:
         """Starts the engine again, whenever it ends, after a pause that doubles."""

@@ -12,7 +12,7 @@ import grpc
 
 from tamis.server.store.engine.collections import Collections, locked
 from tamis.server.store.engine.errors import FolderInUseError
-from tamis.server.store.engine.service import Service
+from tamis.server.store.engine.service import handlers
 from tamis.server.store.engine.upkeep import Upkeep
 
 _LOG = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ async def _serve(collections: Collections, arguments: argparse.Namespace) -> Non
         ],
         maximum_concurrent_rpcs=arguments.max_calls,
     )
-    server.add_generic_rpc_handlers(tuple(Service(collections).handlers()))
+    server.add_generic_rpc_handlers(tuple(handlers(collections)))
     arguments.socket.unlink(missing_ok=True)
     server.add_insecure_port(f"unix:{arguments.socket}")
     await server.start()

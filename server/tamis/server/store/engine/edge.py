@@ -4,18 +4,20 @@ Names and meanings are the same on both sides; what the engine cannot do raises 
 """
 
 from array import array
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import numpy as np
 import qdrant_edge as edge
 from qdrant_client import grpc
-from qdrant_client.conversions.conversion import grpc_to_payload, payload_to_grpc
+from qdrant_client.conversions.conversion import grpc_to_payload
 
 from tamis.server.store import wire
 from tamis.server.store.engine.errors import UnsupportedError
 from tamis.server.store.engine.filters import filter_of, point_id
+
+Pack: TypeAlias = Callable[[Mapping[str, Any]], dict[str, Any]]
 
 
 def id_message(identifier: int | str | UUID) -> grpc.PointId:
@@ -67,22 +69,22 @@ def vectors_message(vectors: Any) -> grpc.VectorsOutput:
     return output
 
 
-def scored(found: edge.ScoredPoint) -> grpc.ScoredPoint:
+def scored(found: edge.ScoredPoint, pack: Pack) -> grpc.ScoredPoint:
     """A hit as a message."""
     return grpc.ScoredPoint(
         id=id_message(found.id),
-        payload=payload_to_grpc(found.payload or {}),
+        payload=pack(found.payload or {}),
         score=found.score,
         version=found.version,
         vectors=vectors_message(found.vector),
     )
 
 
-def retrieved(found: edge.Record) -> grpc.RetrievedPoint:
+def retrieved(found: edge.Record, pack: Pack) -> grpc.RetrievedPoint:
     """A point that was asked for by its id, as a message."""
     return grpc.RetrievedPoint(
         id=id_message(found.id),
-        payload=payload_to_grpc(found.payload or {}),
+        payload=pack(found.payload or {}),
         vectors=vectors_message(found.vector),
     )
 

@@ -15,6 +15,7 @@ import qdrant_edge
 from google.protobuf.message import Message
 from qdrant_client import grpc
 
+from tamis.server.store import payloads
 from tamis.server.store.engine import edge, schema
 from tamis.server.store.engine.collections import Collections
 from tamis.server.store.engine.errors import (
@@ -50,7 +51,23 @@ def _status(error: Exception) -> rpc.StatusCode:
     return rpc.StatusCode.INTERNAL
 
 
-def _handler(answer: Answer, request: type[Message]) -> Any:
+def handlers(collections: Collections) -> list[rpc.GenericRpcHandler]:
+    """What a server is given."""
+    methods = Service(collections, payloads.spread).methods()
+    ours = Service(collections, payloads.pack).methods()
+    return [
+        rpc.method_handlers_generic_handler(
+            service,
+            {
+                name: _handler(answer, ours[service][name][0], kind)
+                for name, (answer, kind) in answers.items()
+            },
+        )
+        for service, answers in methods.items()
+    ]
+
+
+def _handler(answer: Answer, ours: Answer, request: type[Message]) -> Any:
     """A method that does nothing for a caller who has gone, and says what is wrong."""
 
     async def handle(message: Message, context: rpc.aio.ServicerContext[Any, Any]) -> Message:
@@ -58,13 +75,14 @@ def _handler(answer: Answer, request: type[Message]) -> Any:
         if remaining is not None and remaining <= 0:  # type: ignore[redundant-expr]
             await context.abort(rpc.StatusCode.DEADLINE_EXCEEDED, "waited too long for its turn")
         try:
-            return await answer(message)
+            packed = payloads.METADATA in (context.invocation_metadata() or ())
+            return await (ours if packed else answer)(message)
         except Exception as error:
             code = _status(error)
             if code is rpc.StatusCode.INTERNAL:
                 _LOG.exception("%s failed", request.__name__)
             await context.abort(code, str(error))
-            raise AssertionError("abort returns") from error
+            raise  # `abort` does not return
 
     return rpc.unary_unary_rpc_method_handler(
         handle,
@@ -76,20 +94,13 @@ def _handler(answer: Answer, request: type[Message]) -> Any:
 class Service:
     """Answers Qdrant's calls from the collections of one folder."""
 
-    def __init__(self, collections: Collections) -> None:
+    def __init__(self, collections: Collections, pack: edge.Pack) -> None:
+        """Takes the collections, and how payloads are to be answered."""
         self._collections = collections
+        self._pack = pack
 
-    def handlers(self) -> list[rpc.GenericRpcHandler]:
-        """What a server is given."""
-        return [
-            rpc.method_handlers_generic_handler(
-                service,
-                {name: _handler(answer, kind) for name, (answer, kind) in methods.items()},
-            )
-            for service, methods in self._methods().items()
-        ]
-
-    def _methods(self) -> dict[str, dict[str, tuple[Answer, type[Message]]]]:
+    def methods(self) -> dict[str, dict[str, tuple[Answer, type[Message]]]]:
+        """What answers which call, by service and name."""
         return {
             "qdrant.Qdrant": {"HealthCheck": (self._health, grpc.HealthCheckRequest)},
             "qdrant.Collections": {
@@ -164,14 +175,15 @@ class Service:
             edge.with_payload(request.with_payload),
             edge.with_vectors(request.with_vectors),
         )
-        return grpc.GetResponse(result=[edge.retrieved(record) for record in found])
+        return grpc.GetResponse(result=[edge.retrieved(record, self._pack) for record in found])
 
     async def _query(self, request: grpc.QueryPoints) -> grpc.QueryResponse:
         start = time.perf_counter()
         shard = self._collections[request.collection_name].shard
         found = shard.query(edge.query(request))
         return grpc.QueryResponse(
-            result=[edge.scored(point) for point in found], time=time.perf_counter() - start
+            result=[edge.scored(point, self._pack) for point in found],
+            time=time.perf_counter() - start,
         )
 
     async def _count(self, request: grpc.CountPoints) -> grpc.CountResponse:
@@ -192,6 +204,6 @@ class Service:
             )
         )
         return grpc.ScrollResponse(
-            result=[edge.retrieved(record) for record in found],
+            result=[edge.retrieved(record, self._pack) for record in found],
             next_page_offset=None if following is None else edge.id_message(following),
         )
