@@ -22,6 +22,7 @@ from tamis.server.config import MethodSettings, PipelineSettings, ServerSettings
 from tamis.server.encoders import Encoders
 from tamis.server.ingest import Ingest
 from tamis.server.metrics import Metrics
+from tamis.server.oip import service as oip
 from tamis.server.pipeline import Pipeline, Stage
 from tamis.server.services.collections import CollectionService
 from tamis.server.services.embedding import EmbeddingService
@@ -57,11 +58,10 @@ class App:
     metrics: Metrics
 
     def serve_on(self, server: grpc.aio.Server, *, drain: Callable[[], None]) -> None:
-        """Adds the services of `tamis.v1` to a server. `drain` is called to let it go."""
+        """Adds `tamis.v1` and `inference` to a server. `drain` is called to let it go."""
         limits = self.settings.limits
-        retrieval_service_pb2_grpc.add_RetrievalServiceServicer_to_server(
-            RetrievalService(self.pipelines, self.collections, self.settings, self.metrics), server
-        )
+        retrieval = RetrievalService(self.pipelines, self.collections, self.settings, self.metrics)
+        retrieval_service_pb2_grpc.add_RetrievalServiceServicer_to_server(retrieval, server)
         collection_service_pb2_grpc.add_CollectionServiceServicer_to_server(
             CollectionService(self.collections, self.ingest, limits), server
         )
@@ -79,6 +79,13 @@ class App:
         )
         server_service_pb2_grpc.add_ServerServiceServicer_to_server(
             ServerService(self.settings, self.pipelines, self.cache, drain), server
+        )
+        oip.add_to(
+            server,
+            encoders=self.encoders,
+            pipelines=self.pipelines,
+            search=retrieval.answer,
+            limits=limits,
         )
 
 
