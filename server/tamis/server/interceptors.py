@@ -25,11 +25,11 @@ MAX_ID = 128  # characters; a longer request id is replaced by one of ours
 EXPIRED_S = 0.02
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
-_KINDS = {
-    (False, False): "unary",
-    (True, False): "client_stream",
-    (False, True): "server_stream",
-    (True, True): "bidi_stream",
+_KINDS = {  # whether requests and responses stream: what that is called, and how it is made
+    (False, False): ("unary", grpc.unary_unary_rpc_method_handler),
+    (True, False): ("client_stream", grpc.stream_unary_rpc_method_handler),
+    (False, True): ("server_stream", grpc.unary_stream_rpc_method_handler),
+    (True, True): ("bidi_stream", grpc.stream_stream_rpc_method_handler),
 }
 # As go-grpc spells them, because dashboards are written for it.
 _GO_CODES = {code: code.name.title().replace("_", "") for code in grpc.StatusCode} | {
@@ -90,7 +90,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return known[1]
 
     def _wrap(self, name: str, handler: Handler) -> Handler:
-        kind = _KINDS[handler.request_streaming, handler.response_streaming]
+        kind, make = _KINDS[handler.request_streaming, handler.response_streaming]
         act = (
             handler.unary_unary
             or handler.unary_stream
@@ -107,12 +107,6 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             call = _Call(name, context, counts, self._metrics, self._log)
             return await call.run(act, request, generates=generates)
 
-        make = {
-            "unary": grpc.unary_unary_rpc_method_handler,
-            "client_stream": grpc.stream_unary_rpc_method_handler,
-            "server_stream": grpc.unary_stream_rpc_method_handler,
-            "bidi_stream": grpc.stream_stream_rpc_method_handler,
-        }[kind]
         return make(handle, _forgiving(handler.request_deserializer), handler.response_serializer)
 
 
