@@ -10,7 +10,17 @@ import grpc.aio
 
 from tamis.v1 import collection_service_pb2 as collections_pb2
 from tamis.v1 import collection_service_pb2_grpc as collections_grpc
-from tamis.v1 import document_pb2, failure_pb2, server_service_pb2, stage_pb2
+from tamis.v1 import (
+    context_pb2,
+    document_pb2,
+    failure_pb2,
+    refine_service_pb2,
+    refine_service_pb2_grpc,
+    rerank_service_pb2,
+    rerank_service_pb2_grpc,
+    server_service_pb2,
+    stage_pb2,
+)
 from tamis.v1 import embedding_service_pb2 as embedding_pb2
 from tamis.v1 import embedding_service_pb2_grpc as embedding_grpc
 from tamis.v1 import representation_pb2 as representation
@@ -25,6 +35,8 @@ Trailers = Sequence[tuple[str, str | bytes]]
 RetrievalMethods: Any = retrieval_grpc.RetrievalServiceServicer
 CollectionsMethods: Any = collections_grpc.CollectionServiceServicer
 EmbeddingMethods: Any = embedding_grpc.EmbeddingServiceServicer
+RefineMethods: Any = refine_service_pb2_grpc.RefineServiceServicer
+RerankMethods: Any = rerank_service_pb2_grpc.RerankServiceServicer
 ServerMethods: Any = server_grpc.ServerServiceServicer
 
 
@@ -86,6 +98,8 @@ class Retrieval(RetrievalMethods):  # type: ignore[misc]
 
     def __init__(self, *plays: Play) -> None:
         self._plays = list(plays)
+        self.cancels = 0
+        self.peers: set[str] = set()  # the connections that calls came over
         self.requests: list[retrieval_pb2.SearchRequest] = []
         self.metadata: list[dict[str, str]] = []
         self.cancelled = asyncio.Event()
@@ -93,12 +107,33 @@ class Retrieval(RetrievalMethods):  # type: ignore[misc]
     async def Search(self, request: Any, context: Any) -> None:  # noqa: N802
         self.requests.append(request)
         self.metadata.append(dict(context.invocation_metadata()))
+        self.peers.add(context.peer())
         play = self._plays.pop(0) if len(self._plays) > 1 else self._plays[0]
         try:
             await play(request, context)
         except asyncio.CancelledError:
+            self.cancels += 1
             self.cancelled.set()
             raise
+
+    async def BatchSearch(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """Finds each text, fails `bad`, and has no result for `nothing`."""
+        results = []
+        for one in request.requests:
+            match one.query.text:
+                case "bad":
+                    why = failure_pb2.Failure(
+                        reason=failure_pb2.REASON_INVALID_REQUEST, message="not a text"
+                    )
+                    results.append(retrieval_pb2.BatchSearchResult(failure=why))
+                case "nothing":
+                    results.append(retrieval_pb2.BatchSearchResult())
+                case text:
+                    found = ranking(stage_pb2.STAGE_RERANK, text, f"{one.k}")
+                    results.append(
+                        retrieval_pb2.BatchSearchResult(result=found.result, stage=found.stage)
+                    )
+        return retrieval_pb2.BatchSearchResponse(results=results)
 
 
 class Collections(CollectionsMethods):  # type: ignore[misc]
@@ -214,13 +249,57 @@ class Embedding(EmbeddingMethods):  # type: ignore[misc]
         return embedding_pb2.EmbedResponse(results=results)
 
 
+def _unread(documents: Any) -> list[document_pb2.DocumentFailure]:
+    why = failure_pb2.Failure(reason=failure_pb2.REASON_INVALID_REQUEST, message="not a picture")
+    return [
+        document_pb2.DocumentFailure(document_id=one.id, failure=why)
+        for one in documents
+        if one.id.startswith("bad")
+    ]
+
+
+class Reranking(RerankMethods):  # type: ignore[misc]
+    """Puts the last document first."""
+
+    async def Rerank(self, request: Any, context: Any) -> Any:  # noqa: N802
+        good = [one.id for one in request.documents if not one.id.startswith("bad")]
+        order = ranking(stage_pb2.STAGE_RERANK, *reversed(good), request.pipeline)
+        return rerank_service_pb2.RerankResponse(
+            hits=order.result.hits, failures=_unread(request.documents)
+        )
+
+
+class Refining(RefineMethods):  # type: ignore[misc]
+    """Keeps the query of each text, and says the budget."""
+
+    async def Refine(self, request: Any, context: Any) -> Any:  # noqa: N802
+        parts = [
+            context_pb2.ContextPart(document_id=one.id, method="fake", text=request.query.text)
+            for one in request.documents
+            if not one.id.startswith("bad")
+        ]
+        return refine_service_pb2.RefineResponse(
+            context=context_pb2.Context(parts=parts, tokens_before=9, tokens_after=request.budget),
+            failures=_unread(request.documents),
+        )
+
+
 class Server(ServerMethods):  # type: ignore[misc]
     """Tells limits."""
 
+    def __init__(self, max_in_flight: int = 0) -> None:
+        self._max_in_flight = max_in_flight
+        self.asked = 0
+
     async def GetServerInfo(self, request: Any, context: Any) -> Any:  # noqa: N802
         limits = server_service_pb2.Limits(
-            max_k=1000, max_text_bytes=1000, max_image_bytes=2000, max_batch_inputs=4
+            max_k=1000,
+            max_text_bytes=1000,
+            max_image_bytes=2000,
+            max_batch_inputs=4,
+            max_in_flight=self._max_in_flight,
         )
+        self.asked += 1
         return server_service_pb2.GetServerInfoResponse(
             version="0.1.0", pipelines=["default"], limits=limits
         )
@@ -230,6 +309,8 @@ ADDERS: tuple[tuple[type, Any], ...] = (
     (Retrieval, retrieval_grpc.add_RetrievalServiceServicer_to_server),
     (Collections, collections_grpc.add_CollectionServiceServicer_to_server),
     (Embedding, embedding_grpc.add_EmbeddingServiceServicer_to_server),
+    (Refining, refine_service_pb2_grpc.add_RefineServiceServicer_to_server),
+    (Reranking, rerank_service_pb2_grpc.add_RerankServiceServicer_to_server),
     (Server, server_grpc.add_ServerServiceServicer_to_server),
 )
 

@@ -47,7 +47,7 @@ class Threaded:
             return found
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            if name in {"search", "upsert"}:
+            if name in {"search", "session", "upsert"}:
                 return Threaded(found(*args, **kwargs))
             return asyncio.to_thread(found, *args, **kwargs)
 

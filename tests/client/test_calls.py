@@ -8,7 +8,16 @@ from typing import Any
 import grpc.aio
 import numpy as np
 import pytest
-from fake_server import Collections, Embedding, Retrieval, Server, serving, whole
+from fake_server import (
+    Collections,
+    Embedding,
+    Refining,
+    Reranking,
+    Retrieval,
+    Server,
+    serving,
+    whole,
+)
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from tamis.client import (
@@ -19,7 +28,10 @@ from tamis.client import (
     Document,
     Failure,
     NotFoundError,
+    Query,
+    Reason,
     SparseVector,
+    Stage,
     Tensor,
     UnavailableError,
     UnimplementedError,
@@ -28,7 +40,7 @@ from tamis.client import (
 from tamis.client import Embedding as Embedded
 from tamis.client.surface import Surface
 
-PUBLIC = sorted(name for name in vars(Surface) if not name.startswith("_"))
+PUBLIC = sorted(name for name in dir(Surface) if not name.startswith("_"))
 
 
 @pytest.mark.parametrize("name", PUBLIC)
@@ -70,6 +82,54 @@ async def test_an_input_that_cannot_be_encoded_fails_alone(connect: Any, tmp_pat
     assert text.representations["mini.terms"] == SparseVector((7,), (0.5,))
     assert isinstance(broken, Failure)
     assert broken.message == "3 bytes are no picture"
+
+
+async def test_a_query_of_a_batch_fails_alone(connect: Any, tmp_path: Path) -> None:
+    async with serving(Retrieval(whole)) as target, connect(target) as client:
+        one, bad, nothing = await client.batch_search(
+            ["red", "bad", "nothing"], collection="c", k=3, stop_after="rerank", timeout=5.0
+        )
+        picture = tmp_path / "picture.png"
+        picture.write_bytes(b"png")
+        (seen,) = await client.batch_search([Query("blue", picture)], collection="c")
+    assert (one.stage, [hit.document_id for hit in one.hits]) == (Stage.RERANK, ["red", "3"])
+    assert bad == Failure(Reason.INVALID_REQUEST, "not a text")
+    assert nothing == Failure(Reason.UNAVAILABLE, "no stage has a result")
+    assert seen.hits[0].document_id == "blue"
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"representations": {"mini.dense": SparseVector((1,), (1.0,))}}, ValueError),
+        ({"top_n": 3}, TypeError),
+    ],
+)
+async def test_a_batch_refuses_what_it_cannot_take(
+    connect: Any, options: dict[str, Any], error: type[Exception]
+) -> None:
+    async with connect("127.0.0.1:1") as client:
+        with pytest.raises(error, match=next(iter(options))):
+            await client.batch_search(["red"], collection="c", **options)
+
+
+async def test_the_caller_s_own_documents_are_ranked(connect: Any) -> None:
+    documents = [Document(name, "x") for name in ("a", "bad", "b")]
+    async with serving(Reranking()) as target, connect(target) as client:
+        ranked = await client.rerank("red", documents, "fast")
+    assert [hit.document_id for hit in ranked.hits] == ["b", "a", "fast"]
+    assert [one.document_id for one in ranked.failures] == ["bad"]
+
+
+async def test_the_caller_s_own_documents_become_a_context(connect: Any) -> None:
+    documents = [Document(name, "x") for name in ("a", "bad", "b")]
+    async with serving(Refining()) as target, connect(target) as client:
+        refined = await client.refine("red", documents, budget=4)
+        without = await client.refine(None, documents)
+    assert [part.text for part in refined.context.parts] == ["red", "red"]
+    assert (refined.context.tokens_before, refined.context.tokens_after) == (9, 4)
+    assert [one.document_id for one in refined.failures] == ["bad"]
+    assert without.context.text == "\n\n"
 
 
 async def test_the_server_says_what_it_takes(connect: Any) -> None:

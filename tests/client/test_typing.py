@@ -21,6 +21,11 @@ if TYPE_CHECKING:
         assert_type(client.hits(t.Query("red"), collection="c", k=1), list[t.Hit])
         assert_type(client.upsert("c", [t.Document("d")]).final(), t.UpsertProgress)
         assert_type(client.collections(timeout=1.0), list[t.Collection])
+        with client.session() as session, session.search("red", collection="c") as found:
+            assert_type(session, t.Session)
+            assert_type(found, t.SearchStream)
+        assert_type(client.batch_search(["red"], collection="c"), list[t.StageResult | t.Failure])
+        assert_type(client.rerank("red", [t.Document("d")]), t.Ranked)
         client.hits("red", collection="c", top_n=1)  # type: ignore[call-arg]
         client.hits("red", collection="c", k="1")  # type: ignore[arg-type]
         client.collections(rerank_depth=1)  # type: ignore[call-arg]
@@ -31,6 +36,10 @@ if TYPE_CHECKING:
                 assert_type(event, t.StageResult | t.StageSkipped | t.SearchSummary)
             assert_type(await events.first("rerank"), t.StageResult | None)
         assert_type(await client.hits("red", collection="c"), list[t.Hit])
+        async with client.session() as session:
+            assert_type(session, t.AsyncSession)
+            assert_type(session.search("red", collection="c"), t.AsyncSearchStream)
+        assert_type(await client.refine("red", [t.Document("d")]), t.Refined)
         async for step in client.upsert("c", [t.Document("d")]):
             assert_type(step, t.UpsertProgress)
         assert_type(await client.get("c", ["d"]), list[t.Document])

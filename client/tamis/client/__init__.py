@@ -8,6 +8,7 @@ with Client("localhost:50051") as client:
 """
 
 from tamis.client.aio import AsyncClient
+from tamis.client.aio_session import AsyncSession
 from tamis.client.aio_streams import AsyncSearchStream, AsyncUpsertStream
 from tamis.client.enums import (
     CachePolicy,
@@ -36,6 +37,7 @@ from tamis.client.errors import (
 )
 from tamis.client.filters import Filter, all_of, any_of, none_of
 from tamis.client.sync import Client
+from tamis.client.sync_session import Session
 from tamis.client.sync_streams import SearchStream, UpsertStream
 from tamis.client.tensors import (
     Context,
@@ -57,6 +59,8 @@ from tamis.client.types import (
     Input,
     Limits,
     Query,
+    Ranked,
+    Refined,
     SearchOptions,
     SearchSummary,
     ServerInfo,
@@ -71,6 +75,7 @@ __all__ = [
     "AlreadyExistsError",
     "AsyncClient",
     "AsyncSearchStream",
+    "AsyncSession",
     "AsyncUpsertStream",
     "CachePolicy",
     "CallCancelledError",
@@ -99,11 +104,14 @@ __all__ = [
     "PermissionDeniedError",
     "Priority",
     "Query",
+    "Ranked",
     "Reason",
+    "Refined",
     "SearchOptions",
     "SearchStream",
     "SearchSummary",
     "ServerInfo",
+    "Session",
     "Side",
     "SkipReason",
     "SparseVector",

@@ -1,22 +1,28 @@
 """The asyncio client."""
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Self, TypeVar, Unpack
+from typing import Any, ParamSpec, Self, TypeVar, Unpack
 
 import grpc.aio
 
 from tamis.client import calls, errors
+from tamis.client.aio_hedging import AsyncHedged
+from tamis.client.aio_session import AsyncSession
 from tamis.client.aio_streams import AsyncSearchStream, AsyncUpsertStream
 from tamis.client.batches import Batches
-from tamis.client.calls import Stubs, Unary
+from tamis.client.calls import Unary
 from tamis.client.enums import Side, View
 from tamis.client.filters import Filterable
+from tamis.client.gates import AsyncGate, Size
 from tamis.client.options import CALL_TIMEOUT_S, CHECK_TIMEOUT_S
+from tamis.client.pool import Place
+from tamis.client.searcher import Call
 from tamis.client.searching import Search, SearchArguments
-from tamis.client.surface import Call, Surface
+from tamis.client.surface import Surface
 from tamis.client.tensors import Embedding
 from tamis.client.types import (
     CallOptions,
@@ -25,10 +31,16 @@ from tamis.client.types import (
     Failure,
     Hit,
     Input,
+    Ranked,
+    Refined,
+    SearchOptions,
     ServerInfo,
+    StageResult,
 )
+from tamis.v1.retrieval_service_pb2 import SearchRequest
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 class AsyncClient(
@@ -36,19 +48,15 @@ class AsyncClient(
 ):
     """A client of one server, for one event loop."""
 
-    _channel: grpc.aio.Channel | None = None
-    _made: Stubs | None = None
+    _gate: AsyncGate
 
-    def _stubs(self) -> Stubs:
-        # A channel belongs to the loop that runs when it is made, which __init__ may not have.
-        if self._made is None:
-            self._channel = (
-                grpc.aio.insecure_channel(self.target, self._arguments)
-                if self._credentials is None
-                else grpc.aio.secure_channel(self.target, self._credentials, self._arguments)
-            )
-            self._made = Stubs(self._channel)
-        return self._made
+    def _new_gate(self, size: Size) -> AsyncGate:
+        return AsyncGate(size, self._limit)
+
+    def _channel(self) -> grpc.aio.Channel:
+        if self._credentials is None:
+            return grpc.aio.insecure_channel(self.target, self._arguments)
+        return grpc.aio.secure_channel(self.target, self._credentials, self._arguments)
 
     async def __aenter__(self) -> Self:
         return self
@@ -63,29 +71,64 @@ class AsyncClient(
 
     async def close(self) -> None:
         self._closed = True
-        if self._channel is not None:
-            await self._channel.close()
+        for lane in self._made.lanes if self._made else ():
+            await lane.channel.close()
+
+    async def _limit(self, call: Call) -> int:
+        left_s = call.left_s
+        info = await self.info(timeout=CALL_TIMEOUT_S if left_s is None else left_s)
+        return info.limits.max_in_flight
+
+    async def _enter(self, call: Call) -> Place:
+        await self._gate.enter(call)
+        return self._limited_place()
 
     async def _ask(
         self, unary: Unary[T], options: CallOptions, timeout: float = CALL_TIMEOUT_S
     ) -> T:
         call = self._call(options, timeout)
+        place = await self._enter(call) if unary.limited else self._place()
         try:
-            response = await unary.method(call.stubs)(unary.request, **call.arguments)
+            response = await unary.method(place.lane.stubs)(unary.request, **call.arguments)
         except grpc.aio.AioRpcError as error:
             raise errors.of_call(error, call.request_id) from error
+        finally:
+            place.leave()
         return unary.read(response)
 
-    def _events(self, search: Search, open_call: Callable[[], Call]) -> AsyncSearchStream:
-        return AsyncSearchStream(search, open_call)
+    async def _send(self, request: SearchRequest, call: Call) -> Any:
+        place = await self._enter(call)
+        stream = place.held_by(place.lane.stubs.retrieval.Search, request, **call.arguments)
+        if self._hedge_after_s is None:
+            return stream
+        self._allowance.earn()
+
+        async def second() -> Any | None:
+            if not await self._gate.try_enter():
+                return None
+            other = self._limited_place(beside=place.lane)
+            if not self._allowance.spend():
+                other.leave()
+                return None
+            return other.held_by(other.lane.stubs.retrieval.Search, request, **call.arguments)
+
+        return AsyncHedged(stream, second, self._hedge_after_s)
+
+    def _events(self, search: Search, describe: Callable[[], Call]) -> AsyncSearchStream:
+        return AsyncSearchStream(search, describe, self._send)
+
+    def session(self, **options: Unpack[CallOptions]) -> AsyncSession:
+        return AsyncSession(
+            self._place, lambda: self._call(options, math.inf), self._gate, self._timeout
+        )
 
     def _upsert(
         self,
         batches: Batches,
         documents: Iterable[Document] | AsyncIterable[Document],
-        open_call: Callable[[], Call],
+        describe: Callable[[], Call],
     ) -> AsyncUpsertStream:
-        return AsyncUpsertStream(batches, documents, open_call)
+        return AsyncUpsertStream(batches, documents, describe, self._place)
 
     async def hits(
         self, query: Input | None = None, *, collection: str, **options: Unpack[SearchArguments]
@@ -135,11 +178,44 @@ class AsyncClient(
         heads: Sequence[str] = (),
         **options: Unpack[CallOptions],
     ) -> list[Embedding | Failure]:
-        # Only pictures that are files need a thread; texts should not wait for one.
-        if calls.reads_files(inputs):
-            unary = await asyncio.to_thread(calls.embed, encoder, inputs, side, heads)
-        else:
-            unary = calls.embed(encoder, inputs, side, heads)
+        unary = await _made(inputs, calls.embed, encoder, inputs, side, heads)
+        return await self._ask(unary, options)
+
+    async def batch_search(
+        self,
+        queries: Sequence[Input],
+        *,
+        collection: str,
+        k: int = 10,
+        pipeline: str | None = None,
+        filter: Filterable | None = None,
+        view: str = View.PAYLOAD,
+        **options: Unpack[SearchOptions],
+    ) -> list[StageResult | Failure]:
+        settings = (collection, k, pipeline, filter, view, options)
+        unary = await _made(queries, calls.batch_search, queries, *settings)
+        return await self._ask(unary, calls.call_options(options))
+
+    async def rerank(
+        self,
+        query: Input,
+        documents: Sequence[Document],
+        pipeline: str | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Ranked:
+        unary = await _made([query], calls.rerank, query, documents, pipeline)
+        return await self._ask(unary, options)
+
+    async def refine(
+        self,
+        query: Input | None,
+        documents: Sequence[Document],
+        pipeline: str | None = None,
+        budget: int | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Refined:
+        files = [] if query is None else [query]
+        unary = await _made(files, calls.refine, query, documents, pipeline, budget)
         return await self._ask(unary, options)
 
     async def info(self, **options: Unpack[CallOptions]) -> ServerInfo:
@@ -160,3 +236,12 @@ class AsyncClient(
                 break
             await asyncio.sleep(pause)
         raise calls.not_ready(self.target, timeout)
+
+
+async def _made(
+    inputs: Sequence[Input], make: Callable[P, Unary[T]], *args: P.args, **named: P.kwargs
+) -> Unary[T]:
+    # Only pictures that are files need a thread; texts should not wait for one.
+    if calls.reads_files(inputs):
+        return await asyncio.to_thread(make, *args, **named)
+    return make(*args, **named)

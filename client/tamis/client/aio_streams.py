@@ -2,7 +2,7 @@
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -12,10 +12,12 @@ import grpc.aio
 from tamis.client import errors, messages
 from tamis.client.batches import Batches
 from tamis.client.events import SearchEvents, UpsertTotals
+from tamis.client.pool import Place
+from tamis.client.searcher import Call
 from tamis.client.searching import Search
-from tamis.client.surface import Call
 from tamis.client.types import Document, Event, StageResult, UpsertProgress
 from tamis.v1.collection_service_pb2 import UpsertDocumentsRequest
+from tamis.v1.retrieval_service_pb2 import SearchRequest
 
 T = TypeVar("T")
 
@@ -27,8 +29,8 @@ class AsyncStream(Generic[T]):
     or read to the end. A stream that is dropped is cancelled when Python collects it.
     """
 
-    def __init__(self, open_call: Callable[[], Call]) -> None:
-        self._open_call = open_call
+    def __init__(self, describe: Callable[[], Call]) -> None:
+        self._describe = describe
         self._stream: Any = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended = False
@@ -43,12 +45,17 @@ class AsyncStream(Generic[T]):
     async def _next(self) -> T | None:
         """The next answer, or None at the end."""
 
+    def _hold(self, stream: Any) -> None:
+        self._stream = stream
+        if self._cancelled:  # by another task, while the call began
+            stream.cancel()
+
     async def _begin(self) -> None:
         if self._stream is None and not self._cancelled and not self._ended:
             self._loop = asyncio.get_running_loop()
-            call = self._open_call()
+            call = self._describe()
             self.request_id = call.request_id
-            self._stream = await self._start(call)
+            self._hold(await self._start(call))
 
     async def __aenter__(self) -> Self:
         await self._begin()
@@ -74,6 +81,9 @@ class AsyncStream(Generic[T]):
         except grpc.aio.AioRpcError as error:
             self._ended = True
             raise errors.of_call(error, self.request_id) from error
+        except errors.TamisClientError:  # of a session's search
+            self._ended = True
+            raise
         except asyncio.CancelledError:
             # gRPC says this of a call that `cancel` ended too; the task itself goes on then.
             task = asyncio.current_task()
@@ -108,16 +118,22 @@ class AsyncStream(Generic[T]):
 class AsyncSearchStream(SearchEvents, AsyncStream[Event]):
     """The events of one search."""
 
-    def __init__(self, search: Search, open_call: Callable[[], Call]) -> None:
+    def __init__(
+        self,
+        search: Search,
+        describe: Callable[[], Call],
+        send: Callable[[SearchRequest, Call], Awaitable[Any]],
+    ) -> None:
         SearchEvents.__init__(self)
-        AsyncStream.__init__(self, open_call)
+        AsyncStream.__init__(self, describe)
         self._search = search
+        self._send = send
 
     async def _start(self, call: Call) -> Any:
         if self._search.picture is not None:
             await asyncio.to_thread(self._search.load)
         self._search.request.request_id = call.request_id
-        stream = call.stubs.retrieval.Search(self._search.request, **call.arguments)
+        stream = await self._send(self._search.request, call)
         self._responses = aiter(stream)
         return stream
 
@@ -151,16 +167,19 @@ class AsyncUpsertStream(UpsertTotals, AsyncStream[UpsertProgress]):
         self,
         batches: Batches,
         documents: Iterable[Document] | AsyncIterable[Document],
-        open_call: Callable[[], Call],
+        describe: Callable[[], Call],
+        place: Callable[[], Place],
     ) -> None:
         UpsertTotals.__init__(self)
-        AsyncStream.__init__(self, open_call)
+        AsyncStream.__init__(self, describe)
+        self._place = place
         self._requests = _requests(batches, documents)
         self._ready: UpsertDocumentsRequest | None = None
         self._waiting = 0
 
     async def _start(self, call: Call) -> Any:
-        return call.stubs.collections.UpsertDocuments(**call.arguments)
+        place = self._place()
+        return place.held_by(place.lane.stubs.collections.UpsertDocuments, **call.arguments)
 
     async def _next(self) -> UpsertProgress | None:
         # One message at a time: where a server ends the call while another is being written, grpc

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, repeat
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from tamis.client import enums, errors, filters, messages, tensors, types
-from tamis.client.searching import as_query
+from tamis.client.searching import as_query, build
 from tamis.v1 import (
     collection_service_pb2,
     collection_service_pb2_grpc,
@@ -15,6 +15,11 @@ from tamis.v1 import (
     document_pb2,
     embedding_service_pb2,
     embedding_service_pb2_grpc,
+    refine_service_pb2,
+    refine_service_pb2_grpc,
+    rerank_service_pb2,
+    rerank_service_pb2_grpc,
+    retrieval_service_pb2,
     retrieval_service_pb2_grpc,
     server_service_pb2,
     server_service_pb2_grpc,
@@ -32,6 +37,8 @@ class Stubs:
     def __init__(self, channel: Any) -> None:
         self.collections: Any = collection_service_pb2_grpc.CollectionServiceStub(channel)
         self.embedding: Any = embedding_service_pb2_grpc.EmbeddingServiceStub(channel)
+        self.refining: Any = refine_service_pb2_grpc.RefineServiceStub(channel)
+        self.reranking: Any = rerank_service_pb2_grpc.RerankServiceStub(channel)
         self.retrieval: Any = retrieval_service_pb2_grpc.RetrievalServiceStub(channel)
         self.server: Any = server_service_pb2_grpc.ServerServiceStub(channel)
         # Its two messages are too small to depend on grpcio-health-checking: bytes in, bytes out.
@@ -46,11 +53,121 @@ class Unary(Generic[T]):
         method: Finds what to call.
         request: What is sent.
         read: Makes the caller's value of the answer.
+        limited: Whether it runs models, and so counts for the client's `max_concurrency`.
     """
 
     method: Callable[[Stubs], Any]
     request: Any
     read: Callable[[Any], T]
+    limited: bool = False
+
+
+def batch_search(
+    queries: Sequence[types.Input],
+    collection: str,
+    k: int,
+    pipeline: str | None,
+    filter: filters.Filterable | None,
+    view: str,
+    options: types.SearchOptions,
+) -> Unary[list[types.StageResult | types.Failure]]:
+    """Several searches with the same settings. Blocks where they are files.
+
+    Raises:
+        OSError: A picture's file cannot be read.
+        TypeError: An option is unknown.
+        ValueError: A query is empty, or a filter or an option has no known form.
+    """
+    if options.get("representations"):
+        raise ValueError("representations are those of one query: use search")
+    requests = []
+    for query in queries:
+        search = build(
+            query,
+            collection=collection,
+            text=None,
+            image=None,
+            instruction=None,
+            k=k,
+            pipeline=pipeline,
+            filter=filter,
+            view=view,
+            options=options,
+        )
+        search.load()
+        requests.append(search.request)
+    return Unary(
+        lambda stubs: stubs.retrieval.BatchSearch,
+        retrieval_service_pb2.BatchSearchRequest(requests=requests),
+        lambda response: [messages.batch_result(one) for one in response.results],
+        limited=True,
+    )
+
+
+def call_options(options: types.SearchOptions) -> types.CallOptions:
+    """What of a search's options is said of the call, not in the request."""
+    names = types.CallOptions.__annotations__.keys()
+    return cast(
+        types.CallOptions, {name: value for name, value in options.items() if name in names}
+    )
+
+
+def _content(query: types.Input) -> content_pb2.Content:
+    one = as_query(query)
+    content = messages.content(one)
+    if isinstance(one.image, Path):
+        content.image.data = one.image.read_bytes()
+    return content
+
+
+def rerank(
+    query: types.Input, documents: Sequence[types.Document], pipeline: str | None
+) -> Unary[types.Ranked]:
+    """Orders documents. Blocks where the query is a file.
+
+    Raises:
+        OSError: The query's file cannot be read.
+        ValueError: A document has no content, or metadata that JSON cannot hold.
+    """
+    return Unary(
+        lambda stubs: stubs.reranking.Rerank,
+        rerank_service_pb2.RerankRequest(
+            pipeline=pipeline,
+            query=_content(query),
+            documents=map(messages.document_message, documents),
+        ),
+        lambda response: types.Ranked(
+            messages.hits(response.hits), messages.failures(response.failures)
+        ),
+        limited=True,
+    )
+
+
+def refine(
+    query: types.Input | None,
+    documents: Sequence[types.Document],
+    pipeline: str | None,
+    budget: int | None,
+) -> Unary[types.Refined]:
+    """Makes a context of documents. Blocks where the query is a file.
+
+    Raises:
+        OSError: The query's file cannot be read.
+        ValueError: A document has no content, or metadata that JSON cannot hold.
+    """
+    return Unary(
+        lambda stubs: stubs.refining.Refine,
+        refine_service_pb2.RefineRequest(
+            pipeline=pipeline,
+            query=None if query is None else _content(query),
+            documents=map(messages.document_message, documents),
+            budget=budget,
+        ),
+        lambda response: types.Refined(
+            messages.context(response.context), messages.failures(response.failures)
+        ),
+        limited=True,
+    )
 
 
 def embed(
@@ -61,20 +178,16 @@ def embed(
     Raises:
         OSError: A picture's file cannot be read.
     """
-    contents: list[content_pb2.Content] = []
-    for one in map(as_query, inputs):
-        contents.append(messages.content(one))
-        if isinstance(one.image, Path):
-            contents[-1].image.data = one.image.read_bytes()
     return Unary(
         lambda stubs: stubs.embedding.Embed,
         embedding_service_pb2.EmbedRequest(
             encoder=encoder,
-            inputs=contents,
+            inputs=map(_content, inputs),
             side=messages.number_of(enums.Side, embedding_service_pb2.Side, side),
             heads=heads,
         ),
         lambda response: [messages.embedding(one) for one in response.results],
+        limited=True,
     )
 
 

@@ -126,7 +126,10 @@ BY_CODE: dict[grpc.StatusCode, type[TamisClientError]] = {
     grpc.StatusCode.ABORTED: UnavailableError,
     grpc.StatusCode.UNIMPLEMENTED: UnimplementedError,
     grpc.StatusCode.CANCELLED: CallCancelledError,
+    grpc.StatusCode.INTERNAL: InternalError,
 }
+# Where several codes mean the same error, the first of them stands for it.
+CODES = {kind: code for code, kind in reversed(BY_CODE.items())}
 
 
 def of_status(
@@ -142,20 +145,40 @@ def of_status(
     pairs = dict(trailers or ())
     failure = _failure(pairs.get(TRAILER))
     if failure is not None:
-        kind = BY_REASON.get(failure.reason) or BY_CODE.get(code, InternalError)
-        wait = failure.retry_after_ms if failure.HasField("retry_after_ms") else None
-        message = failure.message or details or code.name
-    else:
-        kind = BY_CODE.get(code, InternalError)
-        pushback = str(pairs.get(PUSHBACK, ""))
-        wait = int(pushback) if pushback.isdecimal() else None
-        message = details or code.name
-        if kind is OverloadedError and "larger than max" in message:
-            kind = InvalidRequestError  # gRPC's own words for a message over the limit
-        elif message == LOST:
-            kind, message = UnavailableError, "the server ended the call in the middle of a message"
-    seconds = None if wait is None else wait / 1000
-    return kind(message, retry_after=seconds, request_id=request_id, code=code)
+        return of_failure(failure, request_id, code, details)
+    kind = BY_CODE.get(code, InternalError)
+    pushback = str(pairs.get(PUSHBACK, ""))
+    wait = int(pushback) / 1000 if pushback.isdecimal() else None
+    message = details or code.name
+    if kind is OverloadedError and "larger than max" in message:
+        kind = InvalidRequestError  # gRPC's own words for a message over the limit
+    elif message == LOST:
+        kind, message = UnavailableError, "the server ended the call in the middle of a message"
+    return kind(message, retry_after=wait, request_id=request_id, code=code)
+
+
+def of_failure(
+    failure: wire.Failure,
+    request_id: str,
+    code: grpc.StatusCode | None = None,
+    details: str | None = None,
+) -> TamisClientError:
+    """The error of a failure: of a whole call, whose status is known, or of one search in it."""
+    kind = BY_REASON.get(failure.reason)
+    if kind is None:
+        kind = InternalError if code is None else BY_CODE.get(code, InternalError)
+    if code is None:
+        code = CODES[kind]
+    wait = failure.retry_after_ms / 1000 if failure.HasField("retry_after_ms") else None
+    message = failure.message or details or code.name
+    return kind(message, retry_after=wait, request_id=request_id, code=code)
+
+
+def again(error: TamisClientError, request_id: str) -> TamisClientError:
+    """The same error for another caller: each raises one of its own."""
+    return type(error)(
+        error.message, retry_after=error.retry_after, request_id=request_id, code=error.code
+    )
 
 
 def of_call(error: grpc.RpcError, request_id: str) -> TamisClientError:

@@ -1,5 +1,6 @@
 """Between the wire's messages and the caller's values. Pure functions."""
 
+from collections.abc import Iterable
 from datetime import UTC
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -208,19 +209,44 @@ def event(message: retrieval_service_pb2.SearchResponse) -> types.Event | None:
             return None
 
 
+def hits(message: Iterable[stage_pb2.Hit]) -> tuple[types.Hit, ...]:
+    """Hits that came back."""
+    return tuple(
+        types.Hit(
+            hit.document_id,
+            hit.score,
+            hit.movement,
+            document(hit.document) if hit.HasField("document") else None,
+        )
+        for hit in message
+    )
+
+
+def failures(
+    message: Iterable[document_pb2.DocumentFailure],
+) -> tuple[types.DocumentFailure, ...]:
+    """The documents that were left out."""
+    return tuple(types.DocumentFailure(one.document_id, failure(one.failure)) for one in message)
+
+
+def batch_result(
+    message: retrieval_service_pb2.BatchSearchResult,
+) -> types.StageResult | types.Failure:
+    """What became of one query of a batch."""
+    match message.WhichOneof("outcome"):
+        case "result":
+            return _result(STAGES.get(message.stage, enums.Stage.UNKNOWN), message.result)
+        case "failure":
+            return failure(message.failure)
+        case _:
+            return types.Failure(enums.Reason.UNAVAILABLE, "no stage has a result")
+
+
 def _result(stage: enums.Stage, message: stage_pb2.StageResult) -> types.StageResult:
     timing = message.timing
     return types.StageResult(
         stage=stage,
-        hits=tuple(
-            types.Hit(
-                hit.document_id,
-                hit.score,
-                hit.movement,
-                document(hit.document) if hit.HasField("document") else None,
-            )
-            for hit in message.hits
-        ),
+        hits=hits(message.hits),
         method=message.method,
         timing=types.StageTiming(
             timing.total_us, timing.encode_us, timing.index_us, timing.model_us
@@ -234,9 +260,7 @@ def progress(message: collection_service_pb2.UpsertDocumentsResponse) -> types.U
     return types.UpsertProgress(
         message.upserted,
         message.failed,
-        tuple(
-            types.DocumentFailure(one.document_id, failure(one.failure)) for one in message.failures
-        ),
+        failures(message.failures),
     )
 
 

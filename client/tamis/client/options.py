@@ -7,6 +7,7 @@ SEARCH_TIMEOUT_S = 10.0
 CALL_TIMEOUT_S = 60.0  # of what is asked less often and may take longer: embedding, collections
 CHECK_TIMEOUT_S = 5.0  # of one look whether the server is ready
 MESSAGE_BYTES = 32 << 20
+HEDGE_SHARE = 0.05
 
 # Calls that change nothing, so that asking twice is safe. gRPC retries a stream only until its
 # first message arrives.

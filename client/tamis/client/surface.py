@@ -4,45 +4,27 @@ Where it says "returns", the asyncio client returns an awaitable of it.
 """
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Generic, TypeVar, Unpack
-from uuid import uuid4
 
 import grpc
 
 from tamis.client.batches import Batches
-from tamis.client.calls import Stubs
 from tamis.client.enums import Side, View
 from tamis.client.errors import CallCancelledError
 from tamis.client.filters import Filterable
-from tamis.client.options import ARGUMENTS, SEARCH_TIMEOUT_S
-from tamis.client.searching import Search, SearchArguments, build
-from tamis.client.types import CallOptions, Input, Metadata, SearchOptions
+from tamis.client.gates import AsyncGate, Gate, Size, checked
+from tamis.client.options import ARGUMENTS, HEDGE_SHARE, SEARCH_TIMEOUT_S
+from tamis.client.pool import Allowance, Lane, Place, Pool
+from tamis.client.searcher import Call, Events, Searcher
+from tamis.client.types import CallOptions, Document, Input, Metadata, SearchOptions
 
-Events = TypeVar("Events")
 Upsert = TypeVar("Upsert")
 Documents = TypeVar("Documents")
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """How one call is made.
-
-    Attributes:
-        stubs: Over which channel.
-        request_id: Under which the server logs it.
-        arguments: What gRPC is told: the timeout in seconds, and the metadata.
-    """
-
-    stubs: Stubs
-    request_id: str
-    arguments: dict[str, Any]
-
-
-class Surface(ABC, Generic[Events, Upsert, Documents]):
+class Surface(Searcher[Events], Generic[Events, Upsert, Documents]):
     """A client of one server. Use it in a `with` block (`async with` for the asyncio one).
 
     Every call takes the options of `CallOptions` by name (`timeout`, `request_id`, `traceparent`)
@@ -54,7 +36,18 @@ class Surface(ABC, Generic[Events, Upsert, Documents]):
         timeout: Seconds that a search may take unless it brings its own.
         metadata: Sent with every call, such as `[("authorization", "Bearer ...")]`.
         arguments: gRPC channel arguments that replace or join those of `tamis.client.options`.
+        channels: Connections to the server; each call takes the least loaded. A server with
+            several processes needs some for each.
+        max_concurrency: How many calls that run models (searches, batches, `embed`, `rerank`,
+            `refine`) may be under way at once. The others wait in the client, as long as their
+            timeouts let them. `"server"` asks the server for its own limit; None means no limit.
+        hedge_after_s: Seconds after which a search without a first event is sent once more, over
+            another connection where there is one; the first to answer wins and the other is
+            cancelled. None means never; a session's searches never are.
+        hedge_share: The share of the searches that may be sent twice.
     """
+
+    _gate: AsyncGate | Gate
 
     def __init__(
         self,
@@ -64,113 +57,86 @@ class Surface(ABC, Generic[Events, Upsert, Documents]):
         timeout: float = SEARCH_TIMEOUT_S,
         metadata: Metadata = (),
         arguments: Mapping[str, Any] | None = None,
+        channels: int = 1,
+        max_concurrency: Size = None,
+        hedge_after_s: float | None = None,
+        hedge_share: float = HEDGE_SHARE,
     ) -> None:
+        super().__init__(timeout, metadata)
+        if channels < 1:
+            raise ValueError(f"channels must be at least 1, not {channels}")
+        if hedge_after_s is not None and not hedge_after_s >= 0:
+            raise ValueError(f"hedge_after_s must be at least 0, not {hedge_after_s}")
         self.target = target
         self._credentials = credentials
-        self._timeout = timeout
-        self._metadata = tuple(metadata)
         self._arguments = list((dict(ARGUMENTS) | dict(arguments or {})).items())
+        self._channels = channels
+        self._gate = self._new_gate(checked(max_concurrency))
+        self._hedge_after_s = hedge_after_s
+        self._allowance = Allowance(hedge_share)
+        self._made: Pool | None = None
         self._closed = False
         self._connect()
 
     def _connect(self) -> None:
-        """Makes the channel, where that can be done before the first call."""
+        """Makes the channels, where that can be done before the first call."""
 
     @abstractmethod
-    def _stubs(self) -> Stubs:
-        """What the next call goes through. One channel now; a pool would choose here."""
+    def _channel(self) -> Any:
+        """A new connection."""
 
-    def _open_stubs(self) -> Stubs:
+    @abstractmethod
+    def _new_gate(self, size: Size) -> AsyncGate | Gate:
+        """What calls that run models go through."""
+
+    def _pool(self) -> Pool:
         if self._closed:
             raise CallCancelledError("the client is closed")
-        return self._stubs()
+        # A channel belongs to the loop that runs when it is made, which __init__ may not have.
+        if self._made is None:
+            self._made = Pool(self._channel() for _ in range(self._channels))
+        return self._made
+
+    def _place(self, beside: Lane | None = None) -> Place:
+        pool = self._pool()
+        return Place(pool.take(beside), pool.give_back)
+
+    def _limited_place(self, beside: Lane | None = None) -> Place:
+        """The place of a call that the gate has let in."""
+
+        def back(lane: Lane) -> None:
+            pool.give_back(lane)
+            self._gate.leave()
+
+        try:
+            pool = self._pool()
+        except BaseException:
+            self._gate.leave()
+            raise
+        return Place(pool.take(beside), back)
 
     @abstractmethod
-    def _events(self, search: Search, open_call: Callable[[], Call]) -> Events: ...
+    def session(self, **options: Unpack[CallOptions]) -> Any:
+        """Many searches on one stream, at a fraction of the cost of a call each.
+
+            with client.session() as session:
+                with session.search("a red bicycle", collection="stamps") as events:
+                    ...
+
+        `session.search` and `session.hits` take what the client's take, but for `traceparent`,
+        which the session has for all. Each search has its own timeout and its own end: leaving its
+        block stops that search alone. A stream that breaks fails all of them; leaving the session's
+        block ends all of them. It stays on one connection and has no timeout unless one is given.
+        """
 
     @abstractmethod
     def _upsert(
-        self, batches: Batches, documents: Documents, open_call: Callable[[], Call]
+        self, batches: Batches, documents: Documents, describe: Callable[[], Call]
     ) -> Upsert: ...
-
-    def _call(
-        self, options: CallOptions, timeout: float, known: type[CallOptions] = CallOptions
-    ) -> Call:
-        if unknown := options.keys() - known.__annotations__.keys():
-            raise TypeError(f"unknown option: {', '.join(sorted(unknown))}")
-        request_id = options.get("request_id") or uuid4().hex
-        metadata = [*self._metadata, ("x-request-id", request_id)]
-        if traceparent := options.get("traceparent"):
-            metadata.append(("traceparent", traceparent))
-        seconds = options.get("timeout", timeout)
-        arguments = {
-            "timeout": None if seconds == math.inf else seconds,
-            "metadata": tuple(metadata),
-        }
-        return Call(self._open_stubs(), request_id, arguments)
 
     @abstractmethod
     def close(self) -> Any:
         """Ends the calls that still run and the connection."""
-
-    def search(
-        self,
-        query: Input | None = None,
-        *,
-        collection: str,
-        text: str | None = None,
-        image: bytes | Path | None = None,
-        instruction: str | None = None,
-        k: int = 10,
-        pipeline: str | None = None,
-        filter: Filterable | None = None,
-        view: str = View.PAYLOAD,
-        **options: Unpack[SearchOptions],
-    ) -> Events:
-        """The events of one search, each the moment that it is there.
-
-            with client.search("a red bicycle", collection="stamps") as events:
-                for event in events:
-                    ...
-
-        Leaving the block cancels the search, wherever it is; without a block, read it to its end.
-        The call begins with the block or with the first event that is asked for.
-
-        Args:
-            query: A text, a picture's bytes or path, or a `Query` of several of them.
-            collection: Where to search.
-            text: The query's text, by name.
-            image: The query's picture, by name.
-            instruction: What kind of answer is wanted, for encoders trained with instructions.
-            k: How many hits each stage returns.
-            pipeline: One of the server's; None means its default.
-            filter: Which documents may be found; see `tamis.client.filters`.
-            view: How much of each document comes back; see `View`.
-            options: See `SearchOptions`.
-
-        Raises:
-            TypeError: An option is unknown.
-            ValueError: There is nothing to search for, or the filter has an unknown form.
-        """
-        search = build(
-            query,
-            collection=collection,
-            text=text,
-            image=image,
-            instruction=instruction,
-            k=k,
-            pipeline=pipeline,
-            filter=filter,
-            view=view,
-            options=options,
-        )
-        return self._events(search, lambda: self._call(options, self._timeout, SearchOptions))
-
-    @abstractmethod
-    def hits(
-        self, query: Input | None = None, *, collection: str, **options: Unpack[SearchArguments]
-    ) -> Any:
-        """Returns the hits of a search's last stage. Takes what `search` takes."""
 
     def upsert(
         self,
@@ -253,6 +219,66 @@ class Surface(ABC, Generic[Events, Upsert, Documents]):
             inputs: Texts, pictures or both, at most the server's `max_batch_inputs`.
             side: On which side of a search they are; see `Side`.
             heads: Which representations to return, such as `dense`; none means all.
+            options: See `CallOptions`.
+        """
+
+    @abstractmethod
+    def batch_search(
+        self,
+        queries: Sequence[Input],
+        *,
+        collection: str,
+        k: int = 10,
+        pipeline: str | None = None,
+        filter: Filterable | None = None,
+        view: str = View.PAYLOAD,
+        **options: Unpack[SearchOptions],
+    ) -> Any:
+        """Returns for each query its last stage's `StageResult`, or the `Failure` of that query.
+
+        Args:
+            queries: From 1 to 256 of what `search` takes.
+            collection: Where to search.
+            k: How many hits each query has.
+            pipeline: One of the server's; None means its default.
+            filter: Which documents may be found; see `tamis.client.filters`.
+            view: How much of each document comes back; see `View`.
+            options: See `SearchOptions`; `timeout` is for all of them together.
+        """
+
+    @abstractmethod
+    def rerank(
+        self,
+        query: Input,
+        documents: Sequence[Document],
+        pipeline: str | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Any:
+        """Returns the documents `Ranked` by a query: up to 1,000, in no collection.
+
+        Args:
+            query: What they are ordered by.
+            documents: Their ids must differ.
+            pipeline: Whose reranker orders them; None means the server's default.
+            options: See `CallOptions`.
+        """
+
+    @abstractmethod
+    def refine(
+        self,
+        query: Input | None,
+        documents: Sequence[Document],
+        pipeline: str | None = None,
+        budget: int | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Any:
+        """Returns the documents `Refined` to one context: up to 100, in no collection.
+
+        Args:
+            query: What matters, or None for refiners that do not look at it.
+            documents: Best first.
+            pipeline: Whose refiners do it; None means the server's default.
+            budget: Visual tokens kept of each image, from 1; None means the refiner's own.
             options: See `CallOptions`.
         """
 

@@ -1,20 +1,26 @@
 """The blocking client."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Self, TypeVar, Unpack
+from typing import Any, Self, TypeVar, Unpack
 
 import grpc
 
 from tamis.client import calls, errors
 from tamis.client.batches import Batches
-from tamis.client.calls import Stubs, Unary
+from tamis.client.calls import Unary
 from tamis.client.enums import Side, View
 from tamis.client.filters import Filterable
+from tamis.client.gates import Gate, Size
 from tamis.client.options import CALL_TIMEOUT_S, CHECK_TIMEOUT_S
+from tamis.client.pool import Place
+from tamis.client.searcher import Call
 from tamis.client.searching import Search, SearchArguments
-from tamis.client.surface import Call, Surface
+from tamis.client.surface import Surface
+from tamis.client.sync_hedging import Hedged
+from tamis.client.sync_session import Session
 from tamis.client.sync_streams import SearchStream, UpsertStream
 from tamis.client.tensors import Embedding
 from tamis.client.types import (
@@ -24,8 +30,13 @@ from tamis.client.types import (
     Failure,
     Hit,
     Input,
+    Ranked,
+    Refined,
+    SearchOptions,
     ServerInfo,
+    StageResult,
 )
+from tamis.v1.retrieval_service_pb2 import SearchRequest
 
 T = TypeVar("T")
 
@@ -33,19 +44,18 @@ T = TypeVar("T")
 class Client(Surface[SearchStream, UpsertStream, Iterable[Document]]):
     """A client of one server. Any number of threads may use it at once."""
 
-    _channel: grpc.Channel
-    _made: Stubs
+    _gate: Gate
+
+    def _new_gate(self, size: Size) -> Gate:
+        return Gate(size, self._limit)
+
+    def _channel(self) -> grpc.Channel:
+        if self._credentials is None:
+            return grpc.insecure_channel(self.target, self._arguments)
+        return grpc.secure_channel(self.target, self._credentials, self._arguments)
 
     def _connect(self) -> None:
-        self._channel = (
-            grpc.insecure_channel(self.target, self._arguments)
-            if self._credentials is None
-            else grpc.secure_channel(self.target, self._credentials, self._arguments)
-        )
-        self._made = Stubs(self._channel)
-
-    def _stubs(self) -> Stubs:
-        return self._made
+        self._pool()  # here, where no other thread is making one
 
     def __enter__(self) -> Self:
         return self
@@ -60,23 +70,59 @@ class Client(Surface[SearchStream, UpsertStream, Iterable[Document]]):
 
     def close(self) -> None:
         self._closed = True
-        self._channel.close()
+        for lane in self._made.lanes if self._made else ():
+            lane.channel.close()
+
+    def _limit(self, call: Call) -> int:
+        left_s = call.left_s
+        info = self.info(timeout=CALL_TIMEOUT_S if left_s is None else left_s)
+        return info.limits.max_in_flight
+
+    def _enter(self, call: Call) -> Place:
+        self._gate.enter(call)
+        return self._limited_place()
 
     def _ask(self, unary: Unary[T], options: CallOptions, timeout: float = CALL_TIMEOUT_S) -> T:
         call = self._call(options, timeout)
+        place = self._enter(call) if unary.limited else self._place()
         try:
-            response = unary.method(call.stubs)(unary.request, **call.arguments)
+            response = unary.method(place.lane.stubs)(unary.request, **call.arguments)
         except grpc.RpcError as error:
             raise errors.of_call(error, call.request_id) from error
+        finally:
+            place.leave()
         return unary.read(response)
 
-    def _events(self, search: Search, open_call: Callable[[], Call]) -> SearchStream:
-        return SearchStream(search, open_call)
+    def _send(self, request: SearchRequest, call: Call) -> Any:
+        place = self._enter(call)
+        stream = place.held_by(place.lane.stubs.retrieval.Search, request, **call.arguments)
+        if self._hedge_after_s is None:
+            return stream
+        self._allowance.earn()
+
+        def second() -> Any | None:
+            if not self._gate.try_enter():
+                return None
+            other = self._limited_place(beside=place.lane)
+            if not self._allowance.spend():
+                other.leave()
+                return None
+            return other.held_by(other.lane.stubs.retrieval.Search, request, **call.arguments)
+
+        return Hedged(stream, second, self._hedge_after_s)
+
+    def _events(self, search: Search, describe: Callable[[], Call]) -> SearchStream:
+        return SearchStream(search, describe, self._send)
+
+    def session(self, **options: Unpack[CallOptions]) -> Session:
+        return Session(
+            self._place, lambda: self._call(options, math.inf), self._gate, self._timeout
+        )
 
     def _upsert(
-        self, batches: Batches, documents: Iterable[Document], open_call: Callable[[], Call]
+        self, batches: Batches, documents: Iterable[Document], describe: Callable[[], Call]
     ) -> UpsertStream:
-        return UpsertStream(batches, documents, open_call)
+        return UpsertStream(batches, documents, describe, self._place)
 
     def hits(
         self, query: Input | None = None, *, collection: str, **options: Unpack[SearchArguments]
@@ -127,6 +173,39 @@ class Client(Surface[SearchStream, UpsertStream, Iterable[Document]]):
         **options: Unpack[CallOptions],
     ) -> list[Embedding | Failure]:
         return self._ask(calls.embed(encoder, inputs, side, heads), options)
+
+    def batch_search(
+        self,
+        queries: Sequence[Input],
+        *,
+        collection: str,
+        k: int = 10,
+        pipeline: str | None = None,
+        filter: Filterable | None = None,
+        view: str = View.PAYLOAD,
+        **options: Unpack[SearchOptions],
+    ) -> list[StageResult | Failure]:
+        unary = calls.batch_search(queries, collection, k, pipeline, filter, view, options)
+        return self._ask(unary, calls.call_options(options))
+
+    def rerank(
+        self,
+        query: Input,
+        documents: Sequence[Document],
+        pipeline: str | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Ranked:
+        return self._ask(calls.rerank(query, documents, pipeline), options)
+
+    def refine(
+        self,
+        query: Input | None,
+        documents: Sequence[Document],
+        pipeline: str | None = None,
+        budget: int | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Refined:
+        return self._ask(calls.refine(query, documents, pipeline, budget), options)
 
     def info(self, **options: Unpack[CallOptions]) -> ServerInfo:
         return self._ask(calls.info(), options)

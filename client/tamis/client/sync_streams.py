@@ -11,10 +11,12 @@ import grpc
 from tamis.client import errors, messages
 from tamis.client.batches import WINDOW, Batches
 from tamis.client.events import SearchEvents, UpsertTotals
+from tamis.client.pool import Place
+from tamis.client.searcher import Call
 from tamis.client.searching import Search
-from tamis.client.surface import Call
 from tamis.client.types import Document, Event, StageResult, UpsertProgress
 from tamis.v1.collection_service_pb2 import UpsertDocumentsRequest
+from tamis.v1.retrieval_service_pb2 import SearchRequest
 
 T = TypeVar("T")
 
@@ -26,8 +28,8 @@ class Stream(Generic[T]):
     to the end. A stream that is dropped is cancelled when Python collects it.
     """
 
-    def __init__(self, open_call: Callable[[], Call]) -> None:
-        self._open_call = open_call
+    def __init__(self, describe: Callable[[], Call]) -> None:
+        self._describe = describe
         self._stream: Any = None
         self._ended = False
         self._cancelled = False
@@ -41,11 +43,16 @@ class Stream(Generic[T]):
     def _next(self) -> T | None:
         """The next answer, or None at the end."""
 
+    def _hold(self, stream: Any) -> None:
+        self._stream = stream
+        if self._cancelled:  # by another thread, while the call began
+            stream.cancel()
+
     def _begin(self) -> None:
         if self._stream is None and not self._cancelled and not self._ended:
-            call = self._open_call()
+            call = self._describe()
             self.request_id = call.request_id
-            self._stream = self._start(call)
+            self._hold(self._start(call))
 
     def __enter__(self) -> Self:
         self._begin()
@@ -73,6 +80,9 @@ class Stream(Generic[T]):
                 self._end()
                 raise errors.of_call(error, self.request_id) from error
             answer = None
+        except errors.TamisClientError:  # of a session's search
+            self._end()
+            raise
         except BaseException:
             self.cancel()
             raise
@@ -100,15 +110,21 @@ class Stream(Generic[T]):
 class SearchStream(SearchEvents, Stream[Event]):
     """The events of one search."""
 
-    def __init__(self, search: Search, open_call: Callable[[], Call]) -> None:
+    def __init__(
+        self,
+        search: Search,
+        describe: Callable[[], Call],
+        send: Callable[[SearchRequest, Call], Any],
+    ) -> None:
         SearchEvents.__init__(self)
-        Stream.__init__(self, open_call)
+        Stream.__init__(self, describe)
         self._search = search
+        self._send = send
 
     def _start(self, call: Call) -> Any:
         self._search.load()
         self._search.request.request_id = call.request_id
-        return call.stubs.retrieval.Search(self._search.request, **call.arguments)
+        return self._send(self._search.request, call)
 
     def _next(self) -> Event | None:
         for response in self._stream:
@@ -137,10 +153,15 @@ class UpsertStream(UpsertTotals, Stream[UpsertProgress]):
     """The progress of one upsert."""
 
     def __init__(
-        self, batches: Batches, documents: Iterable[Document], open_call: Callable[[], Call]
+        self,
+        batches: Batches,
+        documents: Iterable[Document],
+        describe: Callable[[], Call],
+        place: Callable[[], Place],
     ) -> None:
         UpsertTotals.__init__(self)
-        Stream.__init__(self, open_call)
+        Stream.__init__(self, describe)
+        self._place = place
         self._requests = _requests(batches, documents)
         self._sent: SimpleQueue[UpsertDocumentsRequest | None] = SimpleQueue()
         self._waiting = 0
@@ -148,7 +169,9 @@ class UpsertStream(UpsertTotals, Stream[UpsertProgress]):
 
     def _start(self, call: Call) -> Any:
         # A thread of gRPC's takes the messages from here; the documents are made in the caller's.
-        return call.stubs.collections.UpsertDocuments(iter(self._sent.get, None), **call.arguments)
+        place = self._place()
+        method = place.lane.stubs.collections.UpsertDocuments
+        return place.held_by(method, iter(self._sent.get, None), **call.arguments)
 
     def _next(self) -> UpsertProgress | None:
         while self._more and self._waiting < WINDOW:

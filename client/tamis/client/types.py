@@ -153,6 +153,32 @@ class DocumentFailure:
 
 
 @dataclass(frozen=True, slots=True)
+class Ranked:
+    """The caller's own documents in order.
+
+    Attributes:
+        hits: Best first; every document that could be read is there once.
+        failures: The documents that could not.
+    """
+
+    hits: tuple[Hit, ...]
+    failures: tuple[DocumentFailure, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Refined:
+    """The caller's own documents as a context.
+
+    Attributes:
+        context: Of the documents that could be read.
+        failures: Those that could not.
+    """
+
+    context: Context
+    failures: tuple[DocumentFailure, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class UpsertProgress:
     """How far an upsert has come.
 
