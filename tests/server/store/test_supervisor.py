@@ -229,7 +229,7 @@ async def test_the_engine_ends_with_its_parent(tmp_path: Path) -> None:
         "from tamis.server.store.supervisor import Supervisor\n"
         "async def main():\n"
         "    async with Supervisor(Path(sys.argv[1])) as engine:\n"
-        "        print(engine.pid, flush=True)\n"
+        "        print(engine.target, flush=True)\n"
         "        await asyncio.Event().wait()\n"
         "asyncio.run(main())\n"
     )
@@ -239,8 +239,10 @@ async def test_the_engine_ends_with_its_parent(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert parent.stdout
-    assert int(await parent.stdout.readline()) != parent.pid
+    target = (await parent.stdout.readline()).decode().strip()
     parent.kill()
     await parent.wait()
     async with Supervisor(tmp_path) as engine, connected(engine) as store:
         assert await store.names() == []
+        with pytest.raises(FileNotFoundError):
+            os.scandir(Path(target.removeprefix("unix:")).parent)

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -22,13 +23,14 @@ _LOCK_WAIT_S = 5.0
 
 async def _serve(collections: Collections, arguments: argparse.Namespace) -> None:
     """Answers until SIGTERM, SIGINT or, if so asked, the end of standard input."""
-    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    loop, stopped, orphaned = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     if arguments.until_stdin_ends:
         # The other end is held by whoever started us: it ends when they do, however they do.
         def heard() -> None:
             if not os.read(sys.stdin.fileno(), 4096):
+                orphaned.set()
                 stopped.set()
 
         loop.add_reader(sys.stdin.fileno(), heard)
@@ -55,6 +57,9 @@ async def _serve(collections: Collections, arguments: argparse.Namespace) -> Non
     await server.stop(grace=1.0)
     await asyncio.wait({looking})
     arguments.socket.unlink(missing_ok=True)
+    if orphaned.is_set():  # the socket's private folder has nobody else to remove it
+        with contextlib.suppress(OSError):
+            arguments.socket.parent.rmdir()
 
 
 def _arguments() -> argparse.Namespace:
