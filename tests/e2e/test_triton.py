@@ -1,7 +1,10 @@
 """Triton's own client, as it comes, against a running server."""
 
+import os
 import queue
+import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -11,7 +14,7 @@ import tritonclient.grpc as triton
 from drawings import COLOURS, drawing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from serving import Served
+from serving import ROOT, Served
 from tritonclient.utils import InferenceServerException
 
 from tamis.client import Client
@@ -283,6 +286,18 @@ def test_a_stage_that_is_left_out_says_why(
     assert last.as_numpy("IDS").shape == (3,)
 
 
+def test_k_must_be_at_least_1(client_of: triton.InferenceServerClient, drawings: str) -> None:
+    (error,) = answers(client_of, 1, search(drawings, "a red circle", k=-1))
+    assert "K: must be at least 1, not -1" in str(error)
+
+
+def test_no_timeout_is_too_long(client_of: triton.InferenceServerClient, drawings: str) -> None:
+    longest = 2**63 - 1
+    client_of.infer("minilm", [tensor("TEXT", ["a"])], timeout=longest)
+    *_, last = answers(client_of, 3, search(drawings, "a red circle", timeout=longest))
+    assert last.as_numpy("STAGE")[0] == b"refine"
+
+
 def test_no_empty_response_follows_a_final_one(
     client_of: triton.InferenceServerClient, drawings: str
 ) -> None:
@@ -335,6 +350,22 @@ def test_statistics_grow(client_of: triton.InferenceServerClient) -> None:
     assert after.inference_stats.compute_infer.ns > before.inference_stats.compute_infer.ns
     assert after.last_inference >= before.last_inference
     assert len(client_of.get_inference_statistics().model_stats) == 7
+
+
+ANALYZER = Path(os.environ.get("PERF_ANALYZER_CACHE", "~/.cache/tamis/perf_analyzer")).expanduser()
+
+
+@pytest.mark.skipif(not ANALYZER.exists(), reason="tests/load/perf_analyzer.sh has fetched nothing")
+def test_perf_analyzer_is_content(served: Served, drawings: str) -> None:
+    """Unary, async, streaming, Poisson: each run exits 0."""
+    done = subprocess.run(
+        [ROOT / "tests/load/perf_analyzer.sh", served.target, drawings],
+        env=os.environ | {"REQUESTS": "20", "RATE": "10"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from tamis.models.errors import InputError
 from tamis.server.oip.models import Answer, Asked, Emit, Model
 from tamis.server.oip.tensors import ANY, Tensor, Value, text
 from tamis.server.pipeline import Pipeline
@@ -79,7 +80,10 @@ def _request(pipeline: str, asked: Asked) -> pb.SearchRequest:
     if data := _only(inputs, "QUERY_IMAGE"):
         request.query.image.data = data
     if "K" in inputs:
-        request.k = max(0, int(inputs["K"][0]))
+        k = int(inputs["K"][0])
+        if k < 1:
+            raise InputError(f"K: must be at least 1, not {k}")
+        request.k = k
     if asked.bulk:
         request.options.priority = pb.PRIORITY_BULK
     return request
