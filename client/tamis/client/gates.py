@@ -12,6 +12,8 @@ from tamis.client.errors import DeadlineExceededError
 from tamis.client.searcher import Call
 
 Size = int | Literal["server"] | None
+# Of a server's own limit: a search that is over here counts there for a moment more.
+HEADROOM = 0.1
 
 
 def checked(size: Size) -> Size:
@@ -28,6 +30,11 @@ def checked(size: Size) -> Size:
     raise ValueError(f'max_concurrency is a number from 1, "server" or None; not {size!r}')
 
 
+def _within(limit: int) -> Size:
+    """The size for a server's limit, where 0 means that it did not say."""
+    return max(1, int(limit * (1 - HEADROOM))) if limit else None
+
+
 def _no_place(size: Size, call: Call) -> DeadlineExceededError:
     return DeadlineExceededError(
         f"timed out in the client, where max_concurrency is {size}: the call was not sent",
@@ -40,7 +47,7 @@ class AsyncGate:
     """Lets calls in, in the order of their coming.
 
     Args:
-        size: How many at once; "server" for what `ask` says, which is asked once.
+        size: How many at once; "server" for a tenth less than what `ask` says, once asked.
         ask: How many the server takes, 0 where it does not say. Has until the call's deadline.
     """
 
@@ -67,7 +74,7 @@ class AsyncGate:
                 if self._size == "server":
                     async with self._asking:
                         if self._size == "server":
-                            self._set(await self._ask(call) or None)
+                            self._set(_within(await self._ask(call)))
                 if self._room is not None:
                     await self._room.acquire()
         except TimeoutError:
@@ -115,7 +122,7 @@ class Gate:
                 raise _no_place(self._size, call)
             try:
                 if self._size == "server":
-                    self._set(self._ask(call) or None)
+                    self._set(_within(self._ask(call)))
             finally:
                 self._asking.release()
         if self._room is not None:

@@ -40,7 +40,8 @@ class Surface(Searcher[Events], Generic[Events, Upsert, Documents]):
             several processes needs some for each.
         max_concurrency: How many calls that run models (searches, batches, `embed`, `rerank`,
             `refine`) may be under way at once. The others wait in the client, as long as their
-            timeouts let them. `"server"` asks the server for its own limit; None means no limit.
+            timeouts let them. `"server"` stays a tenth below the server's own limit; None means no
+            limit.
         hedge_after_s: Seconds after which a search without a first event is sent once more, over
             another connection where there is one; the first to answer wins and the other is
             cancelled. None means never; a session's searches never are.
