@@ -391,6 +391,30 @@ def test_random_bytes_are_answered_or_refused(
 
 
 @settings(max_examples=30, deadline=None)
+@given(
+    texts=st.lists(st.binary(max_size=8), min_size=1, max_size=3),
+    collections=st.lists(st.binary(max_size=8), min_size=1, max_size=3),
+    k=st.integers(-(2**31), 2**31 - 1),
+)
+def test_a_random_search_fails_alone(
+    served: Served, texts: list[bytes], collections: list[bytes], k: int
+) -> None:
+    """The stream is still good for the next request."""
+    random = triton.service_pb2.ModelInferRequest(model_name="default", id="random")
+    for name, values in (("QUERY_TEXT", texts), ("COLLECTION", collections)):
+        given_ = random.inputs.add(name=name, datatype="BYTES", shape=[len(values)])
+        given_.contents.bytes_contents.extend(values)
+    random.inputs.add(name="K", datatype="INT32", shape=[1]).contents.int_contents.append(k)
+    good = triton.service_pb2.ModelInferRequest(model_name="bm25", id="good")
+    good.inputs.add(name="TEXT", datatype="BYTES", shape=[1]).contents.bytes_contents.append(b"a")
+    with grpc.insecure_channel(served.target) as channel:
+        stub = triton.service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        came = {a.infer_response.id: a for a in stub.ModelStreamInfer(iter([random, good]))}
+    assert came["random"].error_message not in {"", "internal error"}
+    assert came["good"].infer_response.raw_output_contents
+
+
+@settings(max_examples=30, deadline=None)
 @given(data=st.binary(max_size=64))
 def test_a_call_of_random_bytes_is_answered_or_refused(served: Served, data: bytes) -> None:
     with grpc.insecure_channel(served.target) as channel:

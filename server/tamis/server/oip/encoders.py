@@ -54,9 +54,13 @@ class EncoderModel(SingleModel):
 
     def _contents(self, inputs: Mapping[str, Value]) -> list[RawContent]:
         counts = {name: len(elements) for name, elements in inputs.items()}
-        if len(set(counts.values())) != 1:
+        if not counts:
+            raise InputError(
+                f"inputs: one of {', '.join(t.name for t in self.inputs)} must be given"
+            )
+        if len(set(counts.values())) > 1:
             said = ", ".join(f"{name} has {count}" for name, count in counts.items())
-            raise InputError(f"inputs: must have equally many elements, at least 1: {said}")
+            raise InputError(f"inputs: must have equally many elements; {said}")
         messages = [content_pb2.Content() for _ in range(next(iter(counts.values())))]
         for n, data in enumerate(inputs.get("TEXT", ())):
             if data:
