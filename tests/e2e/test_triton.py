@@ -3,7 +3,8 @@
 import os
 import queue
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,23 @@ import grpc
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
-from drawings import COLOURS, drawing
+import tritonclient.grpc.aio as triton_aio
+from drawings import COLOURS, documents, drawing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from serving import ROOT, Served
 from tritonclient.utils import InferenceServerException
 
-from tamis.client import Client
+from tamis.client import AsyncClient, Client
+from tamis.server.app import open_app
+from tamis.server.config import MethodSettings, default_settings, read
+from tamis.server.serve import Server
 from tamis.v1 import embedding_service_pb2 as embedding
 from tamis.v1.embedding_service_pb2_grpc import EmbeddingServiceStub
 
 TEXTS = ("a red circle", "two green squares, side by side", "x")
 ANSWER_S = 30
+SHIPPED = read(default_settings())
 
 
 @pytest.fixture(scope="module")
@@ -350,6 +356,40 @@ def test_statistics_grow(client_of: triton.InferenceServerClient) -> None:
     assert after.inference_stats.compute_infer.ns > before.inference_stats.compute_infer.ns
     assert after.last_inference >= before.last_inference
     assert len(client_of.get_inference_statistics().model_stats) == 7
+
+
+async def test_nothing_blocks_the_event_loop(tmp_path: Path) -> None:
+    """The server runs in the test's own loop, so that blockbuster sees what blocks it."""
+    minilm = MethodSettings(
+        method="minilm", settings={"folder": str(ROOT / "artifacts" / "minilm")}
+    )
+    own = replace(
+        SHIPPED,
+        listen="127.0.0.1:0",
+        encoders=SHIPPED.encoders | {"minilm": minilm},
+        store=replace(SHIPPED.store, folder=str(tmp_path)),
+    )
+    async with (
+        open_app(own) as app,
+        Server(app) as server,
+        AsyncClient(f"127.0.0.1:{server.port}") as tamis,
+        triton_aio.InferenceServerClient(f"127.0.0.1:{server.port}") as client,
+    ):
+        assert (await tamis.upsert("c", documents()).final()).upserted == 12
+
+        async def requests() -> AsyncIterator[dict[str, Any]]:
+            yield search("c", "a red circle")
+            yield {
+                "model_name": "tamis_mini",
+                "inputs": [tensor("IMAGE", [drawing("circle", "red")])],
+            }
+
+        came = [pair async for pair in client.stream_infer(requests())]
+        assert [error for _, error in came] == 4 * [None]
+        await client.get_server_metadata()
+        passages = [tensor("QUERY", ["a"]), tensor("PASSAGE", ["a", "b"])]
+        await client.infer("default.rerank", passages)
+        await client.infer("minilm", [tensor("TEXT", TEXTS)])
 
 
 ANALYZER = Path(os.environ.get("PERF_ANALYZER_CACHE", "~/.cache/tamis/perf_analyzer")).expanduser()

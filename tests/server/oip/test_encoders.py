@@ -128,5 +128,5 @@ async def test_an_answer_too_large_for_a_message_is_refused(encoders: Encoders) 
 
 
 def test_two_models_of_one_name_are_refused(model: EncoderModel) -> None:
-    with pytest.raises(SettingsError, match="pipelines.both: an encoder has that name already"):
+    with pytest.raises(SettingsError, match=r"pipelines\.both: an encoder has that name"):
         InferenceService([model, model])

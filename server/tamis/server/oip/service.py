@@ -1,5 +1,6 @@
 """GRPCInferenceService: the server's encoders, rerankers and pipelines as models."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from importlib.metadata import version
 from typing import Any, Final, NoReturn
@@ -104,9 +105,8 @@ class InferenceService:
         return messages.ModelReadyResponse(ready=ready)
 
     async def ServerMetadata(self, request: Any, context: Context) -> Any:  # noqa: N802
-        return messages.ServerMetadataResponse(
-            name="tamis", version=version("tamis"), extensions=EXTENSIONS
-        )
+        own = await asyncio.to_thread(version, "tamis")  # reads a file
+        return messages.ServerMetadataResponse(name="tamis", version=own, extensions=EXTENSIONS)
 
     async def ModelMetadata(self, request: Any, context: Context) -> Any:  # noqa: N802
         return self._model(request.name, request.version).metadata()
