@@ -21,11 +21,13 @@ class Served:
         target: Where it listens.
         process: Its process.
         log: What it writes to stderr.
+        data: Where its index and pictures live.
     """
 
     target: str
     process: "subprocess.Popen[bytes]"
     log: Path
+    data: Path
 
     def children(self) -> list[int]:
         """The processes that it has started: the index engine."""
@@ -59,7 +61,7 @@ def serving(data: Path, *, settings: Path | None = None) -> Iterator[Served]:
     try:
         line = process.stdout.readline().decode()
         assert line.startswith("serving tamis.v1 on "), log.read_text()
-        yield Served(line.split()[3], process, log)
+        yield Served(line.split()[3], process, log, data)
     finally:
         if process.poll() is None:
             process.terminate()

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from drawings import documents, drawing
+from serving import Served
 
 from tamis.client import AlreadyExistsError, Client, Document, InvalidRequestError, NotFoundError
 
@@ -37,6 +38,24 @@ def test_deleted_documents_are_not_found(client: Client, collection: str) -> Non
     assert client.delete(collection, filter={"shape": "square"}) == 4
     left = {hit.document_id for hit in client.hits("a shape", collection=collection, k=20)}
     assert left == {d.id for d in documents() if d.metadata["shape"] != "square"} - {"red-circle"}
+
+
+def test_a_deleted_picture_is_gone_unless_another_document_has_it(
+    client: Client, served: Served, collection: str
+) -> None:
+    shared, own = drawing("circle", "red"), drawing("square", "blue")
+    given = [
+        Document(id=name, image=data)
+        for name, data in zip("abc", (shared, shared, own), strict=True)
+    ]
+    client.upsert(collection, given).final()
+    pictures = served.data / "pictures" / collection
+    assert sum(path.is_file() for path in pictures.rglob("*")) == 2
+    client.delete(collection, ["a", "c"])
+    assert sum(path.is_file() for path in pictures.rglob("*")) == 1
+    assert client.get(collection, ["b"], view="full")[0].image == shared
+    client.drop_collection(collection)
+    assert not pictures.exists()
 
 
 def test_texts_alone_and_pictures_alone_go_in_too(client: Client, collection: str) -> None:

@@ -8,6 +8,7 @@ from serving import Served
 from tamis.client import (
     AsyncClient,
     Client,
+    Document,
     Event,
     SearchSummary,
     Stage,
@@ -108,6 +109,17 @@ def test_a_search_that_finds_nothing_leaves_the_later_stages_out(
     assert [type(event) for event in events] == [
         StageResult, StageSkipped, StageSkipped, SearchSummary
     ]  # fmt: skip
+
+
+def test_pictures_without_words_keep_the_retrievers_order(client: Client, collection: str) -> None:
+    """A text query has nothing to compare with patches, so the reranker leaves itself out."""
+    pictures = [Document(id=f"{c}", image=drawing("circle", c)) for c in ("red", "blue")]
+    client.upsert(collection, pictures).final()
+    events = list(client.search("red", collection=collection))
+    assert [(e.stage, e.reason) for e in events if isinstance(e, StageSkipped)] == [
+        ("rerank", "no_input")
+    ]
+    assert len(stages(events)[-1].hits) == 2
 
 
 def test_a_request_chooses_where_to_stop(client: Client, drawings: str) -> None:

@@ -102,6 +102,7 @@ async def open_app(settings: ServerSettings, metrics: Metrics | None = None) -> 
     async with AsyncExitStack() as stack:
         cache = EmbeddingCache(settings.cache, metrics=metrics)
         stack.push_async_callback(cache.close)
+        await cache.warm_up()
         encoders = await stack.enter_async_context(Encoders(loaded, cache, settings.batch, metrics))
         # Settings are checked before the index starts: a typing error should cost no second.
         unknown = [name for name in settings.store.vectors if name not in encoders.heads]

@@ -4,7 +4,7 @@ import asyncio
 import re
 import shutil
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from tamis.server.store.pictures import PictureStore
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 NAMESPACE = UUID("6f1c0b5e-4a43-5d0e-9c56-0a6f5a3c7d11")  # of point ids: any fixed one will do
+PAGE = 1_000  # documents that are looked at together when a filter deletes them
 SCHEMA_TTL_S = 5.0  # how long another process's change of a collection may go unnoticed
 
 
@@ -201,13 +202,27 @@ class Collections:
     async def delete(self, name: str, which: Sequence[str] | models.Filter) -> int:
         """Deletes documents by id or by filter, and says how many there were."""
         if isinstance(which, models.Filter):
-            selected = await self.store.count(name, which)
-            await self.store.delete(name, which)
-            return selected
-        ids = list(dict.fromkeys(point_id(document_id) for document_id in which))
-        there = len(await self.store.retrieve(name, ids))
-        await self.store.delete(name, ids)
-        return there
+            there = [record async for record in self._passing(name, which)]
+        else:
+            there = await self.store.retrieve(name, [*{point_id(i): None for i in which}])
+        await self.store.delete(name, [str(record.id) for record in there])
+        await self._forget_images(name, [record.payload or {} for record in there])
+        return len(there)
+
+    async def _passing(self, name: str, where: models.Filter) -> AsyncIterator[models.Record]:
+        after: str | None = None
+        while page := await self.store.scroll(name, limit=PAGE, after=after, where=where):
+            for record in page:
+                yield record
+            after = str(page[-1].id)
+
+    async def _forget_images(self, name: str, payloads: Sequence[Mapping[str, Any]]) -> None:
+        """Deletes the images of deleted documents, but those that another document has too."""
+        pictures = self.pictures(name)
+        for digest in {payload["image"] for payload in payloads if "image" in payload}:
+            same = models.FieldCondition(key="image", match=models.MatchValue(value=digest))
+            if not await self.store.count(name, models.Filter(must=[same])):
+                await pictures.discard(digest)
 
 
 def point_id(document_id: str) -> str:

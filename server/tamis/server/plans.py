@@ -42,7 +42,7 @@ def _order(plan: Plan) -> models.Query:
         case Nearest(query=query):
             return models.NearestQuery.model_construct(nearest=vector(query))
         case ReciprocalRanks(k=k):
-            return models.RrfQuery(rrf=models.Rrf(k=k))
+            return models.RrfQuery(rrf=models.Rrf(k=k + 1))  # Qdrant counts ranks from 0
 
 
 def _field(plan: Plan) -> tuple[str | None, bool]:

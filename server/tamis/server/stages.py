@@ -167,6 +167,9 @@ class Rerank:
             for point in await ask(self.collections.store, search.collection, plan, where):
                 scores[str(point.id)] = scores.get(str(point.id), 0.0) + point.score
         search.clock.index_s += time.perf_counter() - started
+        if not scores:
+            vectors = ", ".join(self.reranker.needs)
+            raise SkipStage(pb.SKIP_REASON_NO_INPUT, f"no candidate has any of {vectors}")
         scored = [
             replace(candidate, score=scores.get(point, -math.inf))
             for point, candidate in zip(ids, candidates, strict=True)

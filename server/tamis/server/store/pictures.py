@@ -38,6 +38,14 @@ class PictureStore:
         """
         return await asyncio.to_thread(self._get, digest)
 
+    async def discard(self, digest: str) -> None:
+        """Forgets an image; one that is not there is no error."""
+        await asyncio.to_thread(self._discard, digest)
+
+    def _discard(self, digest: str) -> None:
+        if _DIGEST.fullmatch(digest):
+            self._path(digest).unlink(missing_ok=True)
+
     def _put(self, data: bytes) -> str:
         digest = hashlib.sha256(data).hexdigest()
         path = self._path(digest)
