@@ -53,10 +53,10 @@ class AsyncHedged:
             waiting = set(readers)
             while waiting:
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                for reader in readers:
-                    if reader in done and reader.exception() is None:
-                        self._keep(readers.index(reader))
-                        return reader.result()
+                good = [reader for reader in done if reader.exception() is None]
+                if good:
+                    self._keep(readers.index(good[0]))
+                    return good[0].result()
             return first.result()  # both failed: raises what the first did
         except BaseException:
             for call in self._calls:
@@ -72,6 +72,8 @@ class AsyncHedged:
         return asyncio.ensure_future(read())
 
     def _keep(self, place: int) -> None:
-        for call in self._calls[:place] + self._calls[place + 1 :]:
-            call.cancel()
-        self._calls = [self._calls[place]]
+        winner = self._calls[place]
+        for call in self._calls:
+            if call is not winner:
+                call.cancel()
+        self._calls = [winner]

@@ -113,7 +113,6 @@ class AsyncSession(Searcher[AsyncSearchStream]):
 
     async def _send(self, request: SearchRequest, call: Call) -> AsyncAnswers:
         name = request.request_id
-        message = wire.message(request, call)
         await self._gate.enter(call)
         if self._over is not None or name in self._searches:
             self._gate.leave()
@@ -123,7 +122,7 @@ class AsyncSession(Searcher[AsyncSearchStream]):
             loop = asyncio.get_running_loop()
             answers.timer = loop.call_later(max(0.0, left_s), self._expire, name, answers)
         self._searches[name] = answers
-        self._sent.put_nowait(message)
+        self._sent.put_nowait(wire.message(request, call))
         return answers
 
     async def _messages(self) -> AsyncIterator[SearchSessionRequest]:

@@ -26,10 +26,10 @@ class Hedged:
         self._calls = [first]
         self._second = second
         self._after_s: float | None = after_s
-        self._heard: SimpleQueue[tuple[Any, Any]] = SimpleQueue()
+        self._heard: SimpleQueue[tuple[int, Any]] = SimpleQueue()
         self._won: Iterator[Any] | None = None
         self._cancelled = False
-        self._listen(first)
+        self._listen(0, first)
 
     def __iter__(self) -> Iterator[Any]:
         return self
@@ -48,47 +48,42 @@ class Hedged:
             call.cancel()
 
     def _race(self) -> Any:
-        failure: grpc.RpcError | None = None
-        waiting = 1
-        while waiting:
+        failures: dict[int, grpc.RpcError] = {}
+        while len(failures) < len(self._calls):
             try:
-                call, response = self._heard.get(timeout=self._after_s)
+                place, response = self._heard.get(timeout=self._after_s)
             except Empty:
-                self._after_s = None
-                waiting += self._hedge()
+                self._hedge()
                 continue
-            self._after_s = None
-            waiting -= 1
+            finally:
+                self._after_s = None  # the second begins now or never
             if not isinstance(response, grpc.RpcError):
-                self._keep(call)
+                self._keep(place)
                 return response
-            if failure is None or call is self._calls[0]:
-                failure = response
-        assert failure is not None  # noqa: S101 - nobody answered, so somebody failed
-        raise failure
+            failures[place] = response
+        raise failures[0]
 
-    def _hedge(self) -> int:
+    def _hedge(self) -> None:
         call = self._second()
-        if call is None:
-            return 0
-        self._calls.append(call)
-        if self._cancelled:  # meanwhile, by another thread
-            call.cancel()
-        self._listen(call)
-        return 1
+        if call is not None:
+            self._calls.append(call)
+            if self._cancelled:  # meanwhile, by another thread
+                call.cancel()
+            self._listen(1, call)
 
-    def _listen(self, call: Any) -> None:
+    def _listen(self, place: int, call: Any) -> None:
         heard = self._heard  # not self: a search that is dropped must not live on in its threads
 
         def listen() -> None:
             try:
-                heard.put((call, next(call, END)))
+                heard.put((place, next(call, END)))
             except grpc.RpcError as error:
-                heard.put((call, error))
+                heard.put((place, error))
 
         threading.Thread(target=listen, name="tamis-hedge", daemon=True).start()
 
-    def _keep(self, winner: Any) -> None:
+    def _keep(self, place: int) -> None:
+        winner = self._calls[place]
         for call in self._calls:
             if call is not winner:
                 call.cancel()
