@@ -1,6 +1,7 @@
 """The services beside Search, over a real port."""
 
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -77,6 +78,19 @@ def test_a_session_answers_many_searches_on_one_stream(
             found[answer.request_id] = answer.response.result.hits[0].document_id
     assert found == {colour: f"{colour}-square" for colour in COLOURS}
     assert all(sequence == [0, 1, 2, 3] for sequence in sequences.values())
+
+
+async def test_an_id_may_be_used_again_when_its_summary_is_there(
+    served: Served, drawings: str
+) -> None:
+    search = retrieval.SessionSearch(request=request(drawings, "red", request_id="same"))
+    async with grpc.aio.insecure_channel(served.target) as channel:
+        session: Any = RetrievalServiceStub(channel).SearchSession()
+        for _ in range(20):
+            await session.write(retrieval.SearchSessionRequest(search=search))
+            while not (answer := await session.read()).response.HasField("summary"):
+                assert not answer.HasField("failure"), answer.failure
+        session.cancel()
 
 
 def test_a_bad_search_of_a_session_fails_alone(channel: grpc.Channel, drawings: str) -> None:

@@ -57,6 +57,8 @@ class Session:
         name = search.request.request_id
 
         async def write(response: pb.SearchResponse) -> None:
+            if response.HasField("summary"):  # the client may use the id again when it reads this
+                self._forget(name)
             await self._send(name, response=response)
 
         timeout_s = None
@@ -65,8 +67,13 @@ class Session:
         try:
             await self._answer(search.request, write, timeout_s=timeout_s)
         except Exception as error:  # noqa: BLE001 - one search must not end the others
+            self._forget(name)
             await self._send(name, failure=failure_of(logged(error)))
         finally:
+            self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        if self._searches.get(name) is asyncio.current_task():
             del self._searches[name]
 
     async def _send(self, name: str, **outcome: object) -> None:
