@@ -163,6 +163,7 @@ class _Responses:
         self._started = time.perf_counter()
         self._request_id = request.request_id or uuid.uuid4().hex
         self._sequence = 0
+        self._documents: dict[str, document_pb2.Document] = {}
         self._final = stage_pb2.STAGE_UNSPECIFIED
 
     async def emit(self, event: Event) -> None:
@@ -201,6 +202,15 @@ class _Responses:
         self._sequence += 1
         await self._write(response)
 
+    async def _document(self, search: Asked, document_id: str) -> document_pb2.Document:
+        """The document, made once: most hits of one stage are in the next one too."""
+        if document_id not in self._documents:
+            payload, image = search.payloads[document_id], None
+            if self._request.view == document_pb2.DOCUMENT_VIEW_FULL:
+                image = await self._collections.image(search.collection, payload)
+            self._documents[document_id] = document(payload, self._request.view, image)
+        return self._documents[document_id]
+
     async def _result(self, event: StageDone) -> stage_pb2.StageResult:
         search, clock = event.search, event.search.clock
         ranks = {c.document_id: rank for rank, c in enumerate(event.before.candidates)}
@@ -210,11 +220,7 @@ class _Responses:
             hit = stage_pb2.Hit(document_id=document_id, score=candidate.score)
             hit.movement = ranks.get(document_id, rank) - rank
             if self._request.view != document_pb2.DOCUMENT_VIEW_ID:
-                payload = search.payloads[document_id]
-                image = None
-                if self._request.view == document_pb2.DOCUMENT_VIEW_FULL:
-                    image = await self._collections.image(search.collection, payload)
-                hit.document.CopyFrom(document(payload, self._request.view, image))
+                hit.document.CopyFrom(await self._document(search, document_id))
             hits.append(hit)
         return stage_pb2.StageResult(
             hits=hits,
