@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from drawings import documents
 from serving import Served
 
 from tamis.client import (
@@ -16,6 +17,7 @@ from tamis.client import (
     DeadlineExceededError,
     InternalError,
     Stage,
+    StageResult,
 )
 
 SEARCHES = 1_000
@@ -121,3 +123,18 @@ async def test_a_session_ends_with_its_block(served: Served, drawings: str) -> N
         with pytest.raises(CallCancelledError, match="the session is closed"):
             await events.final()
         assert await client.hits("red", collection=drawings)
+
+
+async def test_many_are_asked_for_in_one_call(served: Served, drawings: str) -> None:
+    own = documents()[:4]
+    async with AsyncClient(served.target, timeout=60.0, channels=2) as client:
+        found = await client.batch_search(["a red circle", "blue"], collection=drawings, k=1)
+        assert [type(one) for one in found] == [StageResult, StageResult]
+        ranked = await client.rerank("a red circle", own)
+        refined = await client.refine("a red circle", own, budget=4)
+    assert isinstance(found[0], StageResult)
+    assert found[0].hits[0].document_id == "red-circle"
+    assert sorted(hit.document_id for hit in ranked.hits) == sorted(one.id for one in own)
+    assert ranked.hits[0].document_id == "red-circle"
+    assert refined.context.tokens_after < refined.context.tokens_before
+    assert (ranked.failures, refined.failures) == ((), ())
