@@ -38,7 +38,7 @@ def rows(count: int) -> Data:
     return Data(
         pixels=rgba.expand(-1, 96, 96, -1).contiguous() | torch.tensor([0, 0, 0, 255]).byte(),
         weights=torch.ones(count),
-        captions=torch.arange(count)[:, None].repeat(1, 4),
+        captions=torch.arange(count)[:, None].repeat(1, 8),
         mirrors=torch.zeros(count),
         inks=torch.zeros(count),
         texts=texts,

@@ -3,6 +3,7 @@
 import hashlib
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ def pixels() -> np.ndarray:
 
 
 @pytest.fixture(scope="module", params=["vision.onnx", "vision.int8.onnx"])
-def session(request: pytest.FixtureRequest) -> "onnxruntime.InferenceSession":
+def session(request: pytest.FixtureRequest) -> Any:
     return onnxruntime.InferenceSession(FOLDER / request.param, providers=["CPUExecutionProvider"])
 
 
@@ -43,9 +44,7 @@ def test_model_toml_describes_the_graph() -> None:
     assert made["attention"][1:] == [patches]
 
 
-def test_vectors_are_finite_and_of_unit_length(
-    session: "onnxruntime.InferenceSession", pixels: np.ndarray
-) -> None:
+def test_vectors_are_finite_and_of_unit_length(session: Any, pixels: np.ndarray) -> None:
     embedding, tokens, visual, attention = session.run(NAMES, {"pixels": pixels})
     assert all(np.isfinite(part).all() for part in (embedding, tokens, visual, attention))
     assert np.linalg.norm(embedding, axis=-1) == pytest.approx(1, abs=1e-4)

@@ -91,7 +91,7 @@ class MiniVit(nn.Module):
         """
         scaled = (pixels.permute(0, 3, 1, 2).float() - 127.5) / 64.0
         grid = self.stem(scaled)
-        places = self.places
+        places: Tensor = self.places
         if grid.shape[2] != places.shape[2]:
             places = F.interpolate(places, grid.shape[2:], mode="bicubic", align_corners=False)
         states = (grid + places).flatten(2).transpose(1, 2)

@@ -10,6 +10,7 @@ import argparse
 import copy
 import json
 import math
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,13 +30,16 @@ from tamis.models.train.stamps import CACHE
 
 # How often a source is drawn from; stamps are few and like what is searched.
 WEIGHTS = {
-    "stamps": 0.12, "art4apps": 0.08, "openclipart": 0.26, "glyphs": 0.06, "game-icons": 0.07,
-    "noto": 0.06, "noto-v1": 0.04, "twemoji": 0.05, "openmoji": 0.06, "fluent-emoji": 0.08,
-    "fluent-emoji-flat": 0.04, "emojione": 0.04, "fxemoji": 0.02, "flat-color-icons": 0.01,
-    "streamline-ultimate-color": 0.02, "streamline-plump-color": 0.02,
+    "stamps": 0.17, "art4apps": 0.08, "openclipart": 0.18, "glyphs": 0.12, "game-icons": 0.03,
+    "noto": 0.07, "noto-v1": 0.05, "twemoji": 0.06, "openmoji": 0.06, "fluent-emoji": 0.08,
+    "fluent-emoji-flat": 0.04, "emojione": 0.05, "fxemoji": 0.03, "flat-color-icons": 0.01,
+    "streamline-ultimate-color": 0.01, "streamline-plump-color": 0.01,
     "streamline-kameleon-color": 0.01,
 }  # fmt: skip
-CAPTIONS = 4
+# Captions that a picture's is drawn from: its name five times, and three others.
+NAMES, OTHERS = 5, 3
+# How much oftener a plain letter or one with a common accent is drawn than another sign.
+LETTER = 12.0
 WEIGHTS_FOLDER = Path(__file__).parent.parent / "weights" / "tamis_mini"
 
 
@@ -75,9 +79,9 @@ class Recipe:
     """
 
     steps: int = 3000
-    batch: int = 128
-    rate: float = 1.2e-3
-    warmup_steps: int = 100
+    batch: int = 64
+    rate: float = 1.0e-3
+    warmup_steps: int = 50
     cooldown: float = 0.3
     decay: float = 0.1
     average: float = 0.998
@@ -85,9 +89,8 @@ class Recipe:
     same: float = 0.85
     regression: float = 1.0
     phases: tuple[Phase, ...] = (
-        Phase(share=0.5, size=48, kept=0.7),
-        Phase(share=0.35, size=64, kept=0.6),
-        Phase(share=0.15, size=96, kept=0.5),
+        Phase(share=0.82, size=48, kept=0.7),
+        Phase(share=0.18, size=96, kept=0.5),
     )
     seed: int = 0
 
@@ -106,7 +109,7 @@ class Data(NamedTuple):
 def data(pictures: Pictures, cache: Path) -> Data:
     """The training side. Embeds each distinct caption once, and keeps that in `cache`."""
     rows = pictures.where(*WEIGHTS)
-    captions = [list(pictures.captions[i])[:CAPTIONS] for i in rows]
+    captions = [list(pictures.captions[i])[: 1 + OTHERS] for i in rows]
     distinct = sorted({caption for some in captions for caption in some})
     stored, names = cache / "captions.npy", cache / "captions.json"
     if not names.exists() or json.loads(names.read_text()) != distinct:
@@ -117,14 +120,20 @@ def data(pictures: Pictures, cache: Path) -> Data:
     counts = {name: max(1, int((sources == name).sum())) for name in WEIGHTS}
     one_sided = ("letter", "number", "left", "right", "clock", "note")
     flat = np.isin(sources, ("glyphs", "game-icons"))
-    # The first caption is the name: half of all draws; the others share the other half.
     table = [
-        [place[c] for c in (some[:1] * CAPTIONS if len(some) == 1 else some)] for some in captions
+        [place[c] for c in (*some[:1] * NAMES, *((some[1:] or some[:1]) * OTHERS)[:OTHERS])]
+        for some in captions
     ]
-    table = [row[:1] * (CAPTIONS - len(row) + 1) + row[1:] for row in table]
+    weights = np.array([WEIGHTS[name] / counts[name] for name in sources])
+    letters = np.array(
+        [bool(re.match(r"The letter .( with (acute|an umlaut|tilde))?\.$", c[0])) for c in captions]
+    )
+    glyphs = sources == "glyphs"
+    drawn = np.where(glyphs & letters, LETTER, 1.0)
+    weights[glyphs] *= drawn[glyphs] / drawn[glyphs].mean()
     return Data(
         pixels=torch.from_numpy(pictures.pixels[rows]),
-        weights=torch.tensor([WEIGHTS[name] / counts[name] for name in sources]),
+        weights=torch.from_numpy(weights),
         captions=torch.tensor(table),
         mirrors=torch.tensor(
             [0.0 if any(w in c[0].lower() for w in one_sided) else 0.5 for c in captions]
@@ -148,8 +157,8 @@ def augmented(
     ink = (draw(0.0, 1.0) < rows.inks[chosen]).float()[:, None, None, None]
     colour = colour * (1 - ink) + (colour + (1 - colour) * draw(0.0, 0.8, 3, 1, 1)) * ink
     # An affine map per picture, from where a pixel is to where it is read.
-    angle = draw(-0.25, 0.25) * (draw(0.0, 1.0) < 0.7)
-    zoom = torch.exp(draw(-0.10, 0.5))  # above 1 the picture shrinks
+    angle = draw(-0.2, 0.2) * (draw(0.0, 1.0) < 0.7)
+    zoom = torch.exp(draw(-0.10, 0.35))  # above 1 the picture shrinks
     stretch = torch.exp(draw(-0.15, 0.15))
     mirror = 1 - 2 * (draw(0.0, 1.0) < rows.mirrors[chosen]).float()
     room = 0.15 + (zoom - 1).abs() * 0.7
@@ -167,7 +176,7 @@ def augmented(
     mix = mix * (1 - grey) + torch.full((3, 3), 1 / 3) * grey
     premultiplied = torch.einsum("bij,bjhw->bihw", mix, premultiplied)
     premultiplied = premultiplied + draw(-0.1, 0.1, 1, 1, 1) * alpha
-    coloured = (draw(0.0, 1.0) < 0.3).float()[:, None, None, None]
+    coloured = (draw(0.0, 1.0) < 0.2).float()[:, None, None, None]
     ground = 1 - coloured * draw(0.0, 0.7, 3, 1, 1)
     flat = premultiplied.clamp(min=0).minimum(alpha) + ground * (1 - alpha)
     return (flat * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
@@ -208,10 +217,14 @@ class Run:
         self.tower = MiniVit(shape).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.kept = copy.deepcopy(self.tower).eval()
         self.log_scale = torch.nn.Parameter(torch.tensor(math.log(20.0)))
+        places = self.tower.places
+        matrices = [p for p in self.tower.parameters() if p.ndim > 1 and p is not places]
         undecayed = [p for p in self.tower.parameters() if p.ndim < 2]
         groups: list[dict[str, Any]] = [
-            {"params": [p for p in self.tower.parameters() if p.ndim > 1]},
-            {"params": [*undecayed, self.log_scale], "weight_decay": 0.0},
+            {"params": matrices, "factor": 1.0},
+            {"params": [*undecayed, self.log_scale], "factor": 1.0, "weight_decay": 0.0},
+            # At the common rate, places stayed too small beside the patches to be told apart.
+            {"params": [places], "factor": 10.0, "weight_decay": 0.0},
         ]
         self.optimiser = torch.optim.AdamW(
             groups, weight_decay=recipe.decay, betas=(0.9, 0.98), fused=True
@@ -222,9 +235,9 @@ class Run:
         rows, recipe, random = self.rows, self.recipe, self.random
         phase = phase_of(self.step, recipe)
         for group in self.optimiser.param_groups:
-            group["lr"] = rate_of(self.step, recipe)
+            group["lr"] = group["factor"] * rate_of(self.step, recipe)
         chosen = torch.multinomial(rows.weights, recipe.batch, generator=random)
-        which = torch.randint(CAPTIONS, (recipe.batch,), generator=random)
+        which = torch.randint(NAMES + OTHERS, (recipe.batch,), generator=random)
         bank = torch.randint(len(rows.texts), (recipe.bank,), generator=random)
         own = rows.captions[chosen]
         names = torch.cat([own.gather(1, which[:, None])[:, 0], bank])
@@ -260,6 +273,12 @@ class Run:
         self.log_scale.data = stored["scale"]
         self.random.set_state(stored["random"])
         self.step = stored["step"]
+
+    def start(self, path: Path) -> None:
+        """Takes the weights of a file of `save`, and nothing else."""
+        stored = torch.load(path, weights_only=True)
+        self.tower.load_state_dict(stored["kept"])
+        self.kept.load_state_dict(stored["kept"])
 
 
 def phase_of(step: int, recipe: Recipe) -> Phase:
@@ -329,12 +348,15 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=Recipe().steps)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--resume", type=Path, help="a file that a stopped run left in the cache")
+    parser.add_argument("--start", type=Path, help="such a file, whose weights alone are taken")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     pictures = prepare(asked.cache)
     run = Run(data(pictures, asked.cache), MiniVitShape(), Recipe(steps=asked.steps))
     if asked.resume:
         run.load(asked.resume)
+    if asked.start:
+        run.start(asked.start)
     note = Notes(pictures, asked.cache, every=50)
     while run.step < asked.steps:
         note(run, run.advance())
