@@ -58,11 +58,6 @@ async def outcome(session: AsyncSession, collection: str, number: int) -> str:
         return "expired"
 
 
-@pytest.mark.xfail(
-    raises=InternalError,
-    strict=False,
-    reason="a search that is cancelled while the server writes fails another one's next write",
-)
 async def test_a_thousand_searches_leave_nothing_behind(served: Served, drawings: str) -> None:
     """The names of the second round are those of the first: one that is held still is refused."""
     memory = []

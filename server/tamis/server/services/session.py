@@ -79,4 +79,12 @@ class Session:
     async def _send(self, name: str, **outcome: object) -> None:
         response = pb.SearchSessionResponse(request_id=name, **outcome)  # type: ignore[arg-type]
         async with self._writing:
-            await self._write(response)
+            write = asyncio.ensure_future(self._write(response))
+            try:
+                await asyncio.shield(write)
+            except asyncio.CancelledError:
+                # gRPC still has the message: another search's would fail beside it.
+                await asyncio.wait({write})
+                if not write.cancelled():
+                    write.exception()  # the call is over, and nobody is left to tell
+                raise
