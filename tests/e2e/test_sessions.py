@@ -15,7 +15,6 @@ from tamis.client import (
     CallCancelledError,
     Client,
     DeadlineExceededError,
-    InternalError,
     Stage,
     StageResult,
 )
