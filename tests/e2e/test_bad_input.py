@@ -2,12 +2,18 @@
 
 import io
 import struct
+import subprocess
+import sys
 import zlib
+from pathlib import Path
+from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 from drawings import documents, drawing
 from PIL import Image
+from serving import ROOT, Served
 
 from tamis.client import (
     Client,
@@ -18,6 +24,7 @@ from tamis.client import (
     NotFoundError,
     Tensor,
 )
+from tamis.v1 import collection_service_pb2
 
 
 def png_bomb(side: int) -> bytes:
@@ -167,3 +174,41 @@ def test_broken_documents_are_reported_and_the_others_go_in(
     assert messages["long"] == "content.text: 100000 bytes; at most 65536"
     assert messages[""] == "id: 0 bytes; from 1 to 512"
     assert client.collection(collection).documents == 4
+
+
+def test_metadata_that_is_not_utf8_is_refused(served: Served, client: Client) -> None:
+    """No client of ours can send it, so its bytes are written by hand."""
+    message = collection_service_pb2.UpsertDocumentsRequest(collection="latin1")
+    document = message.documents.add(id="x")
+    document.content.text = "a text"
+    document.metadata["name"] = "caffe"
+    wire = message.SerializeToString().replace(b"caffe", b"caf\xe9!")
+    with grpc.insecure_channel(served.target) as channel:
+        upsert: Any = channel.stream_stream("/tamis.v1.CollectionService/UpsertDocuments")
+        with pytest.raises(grpc.RpcError) as caught:
+            list(upsert(iter([wire])))
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert client.ready()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("artifacts/minilm", "artifacts/none"), "artifacts/none/model.toml: no such file"),
+        (("drain_s =", "drane_s ="), "drane_s: unknown; known: "),
+        (('"tamis_mini.dense"] }', '"tamis_mini.dens"] }'), "no encoder makes 'tamis_mini.dens'"),
+        (('method = "hybrid"', 'method = "hybrit"'), "'hybrit' is not one of: bm25, dense"),
+        (("budget = 36", "budget = 0"), "budget must be at least 1 token, not 0"),
+    ],
+)
+def test_a_server_that_cannot_start_says_why_in_one_line(
+    tmp_path: Path, change: tuple[str, str], message: str
+) -> None:
+    settings = tmp_path / "tamis.toml"
+    settings.write_text((ROOT / "deploy" / "tamis.toml").read_text().replace(*change))
+    command = [sys.executable, "-m", "tamis.server.cli", "serve", str(settings)]
+    command += ["--listen", "127.0.0.1:0", "--data", str(tmp_path)]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1
+    assert message in ended.stderr.splitlines()[-1]
+    assert "Traceback" not in ended.stderr

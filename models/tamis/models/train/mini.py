@@ -78,7 +78,7 @@ class Recipe:
         seed: Of everything drawn at random.
     """
 
-    steps: int = 3000
+    steps: int = 4500
     batch: int = 64
     rate: float = 1.0e-3
     warmup_steps: int = 50
@@ -89,8 +89,8 @@ class Recipe:
     same: float = 0.85
     regression: float = 1.0
     phases: tuple[Phase, ...] = (
-        Phase(share=0.82, size=48, kept=0.7),
-        Phase(share=0.18, size=96, kept=0.5),
+        Phase(share=0.88, size=48, kept=0.7),
+        Phase(share=0.12, size=96, kept=0.5),
     )
     seed: int = 0
 
