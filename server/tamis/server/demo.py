@@ -36,8 +36,8 @@ START_S = 120  # how long the server may take to start
 
 # The stamps' queries. The pictures that are searched with are left out of the index.
 TEXT = "a small bird with a red breast"
-PICTURE = "animals/mammals/cats/tiger_sumatran.png"
-BOTH = ("vehicles/ship/chineseJunk.png", "in the sky")
+PICTURE = "food/fruit/cartoon/strawberry.png"
+BOTH = ("hobbies/music/string/guitar2.png", "played with a bow")
 
 
 @dataclass(frozen=True, slots=True)
