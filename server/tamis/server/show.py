@@ -31,7 +31,7 @@ class Shown:
     grid: tuple[int, int] = (1, 1)
 
 
-def sheet(heading: str, pictures: Sequence[Shown], columns: int = 5) -> Image.Image:
+def sheet(heading: str, pictures: Sequence[Shown], columns: int = 6) -> Image.Image:
     """All pictures on one sheet, `columns` in a row; dropped tokens are faded."""
     rows = math.ceil(len(pictures) / columns) or 1
     cell = SIDE + LINE + GAP
