@@ -71,8 +71,10 @@ def export(tower: MiniVit, folder: Path) -> None:
     )
     assert program is not None  # noqa: S101 - dynamo=True always returns one
     program.save(graph)
+    strip(graph)
     print(f"largest difference of graph and network: {drift(tower, graph, example):.2e}")
     quantised(graph, small)
+    strip(small)
     shape = asdict(tower.shape)
     text = TOML.format(sha256=digest(graph), int8_sha256=digest(small), **shape)
     (folder / "model.toml").write_text(text)
@@ -101,6 +103,17 @@ def quantised(graph: Path, small: Path) -> None:
             inferred, small, per_channel=True, weight_type=QuantType.QInt8,
             op_types_to_quantize=["MatMul", "Gemm"],
         )  # fmt: skip
+
+
+def strip(graph: Path) -> None:
+    """Takes out what the exporter notes of its source: no runtime reads it, and it names paths."""
+    model = onnx.load(graph)
+    inner = model.graph
+    parts = (inner.node, inner.value_info, inner.input, inner.output, inner.initializer)
+    for part in (model, inner, *(one for group in parts for one in group)):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    onnx.save(model, graph)
 
 
 def digest(path: Path) -> str:
