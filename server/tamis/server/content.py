@@ -5,9 +5,9 @@ import hashlib
 from dataclasses import dataclass, field
 
 from PIL.Image import Image
-from tamis.models.runtimes.images import decode
 
 from tamis.models.errors import InputError
+from tamis.models.runtimes.images import decode
 from tamis.models.types import Content, Modality
 from tamis.server.config import Limits
 from tamis.v1 import content_pb2 as pb
