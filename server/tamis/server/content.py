@@ -8,11 +8,14 @@ from PIL.Image import Image
 
 from tamis.models.errors import InputError
 from tamis.models.runtimes.images import decode
-from tamis.models.types import Content, Modality
+from tamis.models.types import Content, Modality, Side
+from tamis.server.cache.keys import content_digest
 from tamis.server.config import Limits
 from tamis.v1 import content_pb2 as pb
 
 DEFAULTS = Limits()
+# Bytes of an image that is hashed in less time than a change of threads takes.
+SMALL = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +37,17 @@ class RawContent:
         has = {Modality.TEXT: self.text is not None, Modality.IMAGE: self.image is not None}
         return frozenset(modality for modality, there in has.items() if there)
 
-    def digest(self) -> str:
-        """32 hex digits that tell this content from every other one."""
-        digest = hashlib.blake2b(digest_size=16)
-        for part in (self.text, self.instruction):
-            data = b"" if part is None else part.encode()
-            digest.update(b"\0" if part is None else b"\1")
-            digest.update(len(data).to_bytes(8, "little") + data)
-        digest.update(b"" if self.image is None else hashlib.blake2b(self.image).digest())
-        return digest.hexdigest()
+    async def digest(self, side: Side) -> str:
+        """32 hex digits that tell this content on this side from every other one."""
+        image = None
+        if self.image is not None:
+            if len(self.image) <= SMALL:
+                image = hashlib.blake2b(self.image).digest()
+            else:
+                image = (await asyncio.to_thread(hashlib.blake2b, self.image)).digest()
+        return content_digest(
+            side=side, text=self.text, image_digest=image, instruction=self.instruction
+        )
 
     async def decoded(self) -> Content:
         """The content with its pixels. Decodes once, in a thread, however many ask for it.

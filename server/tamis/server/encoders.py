@@ -101,7 +101,8 @@ class Encoders:
             for name in {full.partition(".")[0] for full in needed}
             if self[name].modalities & content.modalities
         )
-        made = await together(*(self._remembered(n, content, policy, bulk) for n in names))
+        digest = await content.digest(Side.QUERY)
+        made = await together(*(self._remembered(n, content, digest, policy, bulk) for n in names))
         found: dict[str, Representation] = {}
         sources = set()
         for name, (heads, source) in zip(names, made, strict=True):
@@ -144,7 +145,7 @@ class Encoders:
         return await self._batchers[name].submit((decoded, side), bulk=bulk)
 
     async def _remembered(
-        self, name: str, content: RawContent, policy: Policy, bulk: bool
+        self, name: str, content: RawContent, digest: str, policy: Policy, bulk: bool
     ) -> tuple[Mapping[str, Representation], Source | None]:
         async def compute() -> Mapping[str, Representation]:
             return (await self.encode(name, content, Side.QUERY, bulk=bulk)).heads
@@ -153,7 +154,7 @@ class Encoders:
         if not encoder.runtime:  # cheaper to make than to look up
             return await compute(), None
         return await self._cache.get_or_compute(
-            self._cache.key(encoder.fingerprint, content.digest()), compute, policy
+            self._cache.key(encoder.fingerprint, digest), compute, policy
         )
 
 
