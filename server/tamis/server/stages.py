@@ -88,7 +88,8 @@ class Retrieve:
         return tuple(InputError(f"query.text: {n} does not read it to its end") for n in names)
 
     async def _encoded(self, search: Search) -> tuple[Query, Source | None]:
-        self._check(search.given)
+        if search.given:
+            self._check(search.given)
         if search.content is None:
             return Query(Content(), search.given), None
         needed = {*self.retriever.needs, *self.also} - search.given.keys()
