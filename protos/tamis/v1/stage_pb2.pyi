@@ -163,8 +163,14 @@ class StageResult(google.protobuf.message.Message):
     CONTEXT_FIELD_NUMBER: builtins.int
     TIMING_FIELD_NUMBER: builtins.int
     METHOD_FIELD_NUMBER: builtins.int
+    DEPTH_FIELD_NUMBER: builtins.int
+    SHORTENED_FIELD_NUMBER: builtins.int
     method: builtins.str
     """The pipeline's method, such as `hybrid` or `max_sim`."""
+    depth: builtins.int
+    """Documents that the stage looked at."""
+    shortened: builtins.bool
+    """Whether that is fewer than was asked for, because the deadline left no time for more."""
     @property
     def hits(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Hit]:
         """At most `k` hits, best first."""
@@ -184,9 +190,11 @@ class StageResult(google.protobuf.message.Message):
         context: tamis.v1.context_pb2.Context | None = ...,
         timing: Global___StageTiming | None = ...,
         method: builtins.str = ...,
+        depth: builtins.int = ...,
+        shortened: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_context", b"_context", "context", b"context", "timing", b"timing"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_context", b"_context", "context", b"context", "hits", b"hits", "method", b"method", "timing", b"timing"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_context", b"_context", "context", b"context", "depth", b"depth", "hits", b"hits", "method", b"method", "shortened", b"shortened", "timing", b"timing"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_context", b"_context"]) -> typing.Literal["context"] | None: ...
 
 Global___StageResult: typing_extensions.TypeAlias = StageResult
