@@ -1,0 +1,116 @@
+"""The wordings that checkpoints were trained on or papers used, as data: one TOML file each.
+
+A file's comment states what depends on its words. `prompts.load("monot5")` reads a file of this
+folder, and a path that ends in ``.toml`` any other.
+"""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tamis.models.errors import SettingsError
+from tamis.models.runtimes.language import LanguageModel, Message, Prompt
+
+PLACE = re.compile(r"\{([a-z_]+)\}")
+FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A text with places such as ``{query}``. What is put there is never read as a template."""
+
+    text: str
+
+    @property
+    def places(self) -> frozenset[str]:
+        """The places' names."""
+        return frozenset(PLACE.findall(self.text))
+
+    def fill(self, **values: object) -> str:
+        """The text with its places filled.
+
+        Raises:
+            SettingsError: The template has a place that none of the values is for.
+        """
+        if missing := sorted(self.places - values.keys()):
+            raise SettingsError(
+                f"a prompt has a place {{{missing[0]}}}; known: {', '.join(values)}"
+            )
+        return PLACE.sub(lambda place: str(values[place.group(1)]), self.text)
+
+    def fit(self, model: LanguageModel, room: int, *, cut: str, **values: str) -> str:
+        """The text with its places filled, in at most `room` tokens where cutting `cut` allows it.
+
+        Args:
+            model: Whose tokens are counted.
+            room: Tokens that the filled text may have.
+            cut: The value whose end is left out when there is too much.
+            values: What is put in the places.
+        """
+        filled = self.fill(**values)
+        total, longest = model.counts([filled, values[cut]])
+        if total <= room:
+            return filled
+        (shorter,) = model.cut([values[cut]], max(0, longest - (total - room)))
+        return self.fill(**{**values, cut: shorter})
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """One file: templates by name, and conversations as lists of messages.
+
+    Attributes:
+        name: The file's, for error messages.
+        table: What it says.
+    """
+
+    name: str
+    table: Mapping[str, object]
+
+    def template(self, key: str) -> Template:
+        """The text under `key`."""
+        text = self.table.get(key)
+        if not isinstance(text, str):
+            raise SettingsError(f"prompt {self.name}: {key}: expected a text, got {text!r}")
+        return Template(text)
+
+    def texts(self, key: str) -> list[str]:
+        """The list of texts under `key`."""
+        texts = self.table.get(key)
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise SettingsError(f"prompt {self.name}: {key}: expected texts, got {texts!r}")
+        return texts
+
+    def conversation(self, key: str, **values: object) -> tuple[Message, ...]:
+        """The messages under `key`, a list of tables of `role` and `text`, with places filled."""
+        turns = self.table.get(key)
+        if not isinstance(turns, list) or not all(
+            isinstance(turn, dict) and {"role", "text"} == turn.keys() for turn in turns
+        ):
+            raise SettingsError(f"prompt {self.name}: {key}: expected messages, got {turns!r}")
+        return tuple(Message(turn["role"], Template(turn["text"]).fill(**values)) for turn in turns)
+
+
+def load(name: str) -> Prompts:
+    """The prompts of a file.
+
+    Raises:
+        SettingsError: There is none, or it is not TOML.
+    """
+    path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
+    try:
+        return Prompts(name, tomllib.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.toml")))
+        raise SettingsError(f"prompt {name!r}: no such file; known: {known}") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"prompt {name!r}: {error}") from error
+
+
+def asked(text: str, *, answer: str = "", chat: bool = False) -> Prompt:
+    """A text as a prompt: as it is, or as the user's turn of a conversation."""
+    if chat:
+        return Prompt(messages=(Message("user", text),), answer=answer)
+    return Prompt(text=text, answer=answer)
