@@ -27,17 +27,17 @@ from tamis.v1 import document_pb2 as tamis_dot_v1_dot_document__pb2
 from tamis.v1 import stage_pb2 as tamis_dot_v1_dot_stage__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtamis/v1/rerank_service.proto\x12\x08tamis.v1\x1a\x16tamis/v1/content.proto\x1a\x17tamis/v1/document.proto\x1a\x14tamis/v1/stage.proto\"|\n\rRerankRequest\x12\x15\n\x08pipeline\x18\x01 \x01(\tH\x00\x88\x01\x01\x12 \n\x05query\x18\x02 \x01(\x0b\x32\x11.tamis.v1.Content\x12%\n\tdocuments\x18\x03 \x03(\x0b\x32\x12.tamis.v1.DocumentB\x0b\n\t_pipeline\"Z\n\x0eRerankResponse\x12\x1b\n\x04hits\x18\x01 \x03(\x0b\x32\r.tamis.v1.Hit\x12+\n\x08\x66\x61ilures\x18\x02 \x03(\x0b\x32\x19.tamis.v1.DocumentFailure2L\n\rRerankService\x12;\n\x06Rerank\x12\x17.tamis.v1.RerankRequest\x1a\x18.tamis.v1.RerankResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtamis/v1/rerank_service.proto\x12\x08tamis.v1\x1a\x16tamis/v1/content.proto\x1a\x17tamis/v1/document.proto\x1a\x14tamis/v1/stage.proto\"\xa2\x01\n\rRerankRequest\x12\x15\n\x08pipeline\x18\x01 \x01(\tH\x00\x88\x01\x01\x12 \n\x05query\x18\x02 \x01(\x0b\x32\x11.tamis.v1.Content\x12%\n\tdocuments\x18\x03 \x03(\x0b\x32\x12.tamis.v1.Document\x12\x16\n\tmax_calls\x18\x04 \x01(\rH\x01\x88\x01\x01\x42\x0b\n\t_pipelineB\x0c\n\n_max_calls\"\x94\x01\n\x0eRerankResponse\x12\x1b\n\x04hits\x18\x01 \x03(\x0b\x32\r.tamis.v1.Hit\x12+\n\x08\x66\x61ilures\x18\x02 \x03(\x0b\x32\x19.tamis.v1.DocumentFailure\x12%\n\x06timing\x18\x03 \x01(\x0b\x32\x15.tamis.v1.StageTiming\x12\x11\n\tshortened\x18\x04 \x01(\x08\x32L\n\rRerankService\x12;\n\x06Rerank\x12\x17.tamis.v1.RerankRequest\x1a\x18.tamis.v1.RerankResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tamis.v1.rerank_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RERANKREQUEST']._serialized_start=114
-  _globals['_RERANKREQUEST']._serialized_end=238
-  _globals['_RERANKRESPONSE']._serialized_start=240
-  _globals['_RERANKRESPONSE']._serialized_end=330
-  _globals['_RERANKSERVICE']._serialized_start=332
-  _globals['_RERANKSERVICE']._serialized_end=408
+  _globals['_RERANKREQUEST']._serialized_start=115
+  _globals['_RERANKREQUEST']._serialized_end=277
+  _globals['_RERANKRESPONSE']._serialized_start=280
+  _globals['_RERANKRESPONSE']._serialized_end=428
+  _globals['_RERANKSERVICE']._serialized_start=430
+  _globals['_RERANKSERVICE']._serialized_end=506
 # @@protoc_insertion_point(module_scope)

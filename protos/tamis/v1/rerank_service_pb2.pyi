@@ -30,8 +30,13 @@ class RerankRequest(google.protobuf.message.Message):
     PIPELINE_FIELD_NUMBER: builtins.int
     QUERY_FIELD_NUMBER: builtins.int
     DOCUMENTS_FIELD_NUMBER: builtins.int
+    MAX_CALLS_FIELD_NUMBER: builtins.int
     pipeline: builtins.str
     """The pipeline whose reranker orders them. Unset means `default`."""
+    max_calls: builtins.int
+    """At most this many calls of the reranker's model, from 0 (none). Its best order so far is the
+    answer. Unset means as many as the method takes.
+    """
     @property
     def query(self) -> tamis.v1.content_pb2.Content:
         """What they are ordered by."""
@@ -46,9 +51,13 @@ class RerankRequest(google.protobuf.message.Message):
         pipeline: builtins.str | None = ...,
         query: tamis.v1.content_pb2.Content | None = ...,
         documents: collections.abc.Iterable[tamis.v1.document_pb2.Document] | None = ...,
+        max_calls: builtins.int | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_pipeline", b"_pipeline", "pipeline", b"pipeline", "query", b"query"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_pipeline", b"_pipeline", "documents", b"documents", "pipeline", b"pipeline", "query", b"query"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_max_calls", b"_max_calls", "_pipeline", b"_pipeline", "max_calls", b"max_calls", "pipeline", b"pipeline", "query", b"query"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_max_calls", b"_max_calls", "_pipeline", b"_pipeline", "documents", b"documents", "max_calls", b"max_calls", "pipeline", b"pipeline", "query", b"query"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_max_calls", b"_max_calls"]) -> typing.Literal["max_calls"] | None: ...
+    @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_pipeline", b"_pipeline"]) -> typing.Literal["pipeline"] | None: ...
 
 Global___RerankRequest: typing_extensions.TypeAlias = RerankRequest
@@ -61,6 +70,12 @@ class RerankResponse(google.protobuf.message.Message):
 
     HITS_FIELD_NUMBER: builtins.int
     FAILURES_FIELD_NUMBER: builtins.int
+    TIMING_FIELD_NUMBER: builtins.int
+    SHORTENED_FIELD_NUMBER: builtins.int
+    shortened: builtins.bool
+    """Whether the reranker stopped before its end, because the deadline or `max_calls` left no room
+    for more: then this is its best order so far.
+    """
     @property
     def hits(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[tamis.v1.stage_pb2.Hit]:
         """Best first; every document that was not refused is there once."""
@@ -69,12 +84,19 @@ class RerankResponse(google.protobuf.message.Message):
     def failures(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[tamis.v1.document_pb2.DocumentFailure]:
         """The documents that could not be read; the others were ranked."""
 
+    @property
+    def timing(self) -> tamis.v1.stage_pb2.StageTiming:
+        """Where the time went, and what it cost."""
+
     def __init__(
         self,
         *,
         hits: collections.abc.Iterable[tamis.v1.stage_pb2.Hit] | None = ...,
         failures: collections.abc.Iterable[tamis.v1.document_pb2.DocumentFailure] | None = ...,
+        timing: tamis.v1.stage_pb2.StageTiming | None = ...,
+        shortened: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["failures", b"failures", "hits", b"hits"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["timing", b"timing"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["failures", b"failures", "hits", b"hits", "shortened", b"shortened", "timing", b"timing"]) -> None: ...
 
 Global___RerankResponse: typing_extensions.TypeAlias = RerankResponse

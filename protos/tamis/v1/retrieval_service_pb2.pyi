@@ -197,6 +197,8 @@ class SearchOptions(google.protobuf.message.Message):
     REFINE_TIME_FIELD_NUMBER: builtins.int
     CACHE_POLICY_FIELD_NUMBER: builtins.int
     PRIORITY_FIELD_NUMBER: builtins.int
+    MAX_CALLS_FIELD_NUMBER: builtins.int
+    PARTIAL_RESULTS_FIELD_NUMBER: builtins.int
     stop_after: tamis.v1.stage_pb2.Stage.ValueType
     """The last stage to run. Unset means all that the pipeline has."""
     retrieve_depth: builtins.int
@@ -215,9 +217,19 @@ class SearchOptions(google.protobuf.message.Message):
     """How the search may use what the server remembers."""
     priority: Global___Priority.ValueType
     """Who goes first when models are busy."""
+    max_calls: builtins.int
+    """At most this many calls of the reranker's model, from 0 (none). Its best order so far is the
+    result. Unset means as many as the method takes.
+    """
+    partial_results: builtins.bool
+    """Whether a reranker that works in several steps shows the order after each of them, as a result
+    with `partial` set. Each is complete and usable.
+    """
     @property
     def rerank_time(self) -> google.protobuf.duration_pb2.Duration:
-        """At most this long for the reranker; it is skipped beyond. Unset means its part of the deadline."""
+        """At most this long for the reranker. Beyond, its best order so far is the result; it is skipped
+        where it has none yet. Unset means its part of the deadline.
+        """
 
     @property
     def refine_time(self) -> google.protobuf.duration_pb2.Duration:
@@ -235,9 +247,13 @@ class SearchOptions(google.protobuf.message.Message):
         refine_time: google.protobuf.duration_pb2.Duration | None = ...,
         cache_policy: Global___CachePolicy.ValueType = ...,
         priority: Global___Priority.ValueType = ...,
+        max_calls: builtins.int | None = ...,
+        partial_results: builtins.bool = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_refine_budget", b"_refine_budget", "_refine_depth", b"_refine_depth", "_refine_time", b"_refine_time", "_rerank_depth", b"_rerank_depth", "_rerank_time", b"_rerank_time", "_retrieve_depth", b"_retrieve_depth", "_stop_after", b"_stop_after", "refine_budget", b"refine_budget", "refine_depth", b"refine_depth", "refine_time", b"refine_time", "rerank_depth", b"rerank_depth", "rerank_time", b"rerank_time", "retrieve_depth", b"retrieve_depth", "stop_after", b"stop_after"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_refine_budget", b"_refine_budget", "_refine_depth", b"_refine_depth", "_refine_time", b"_refine_time", "_rerank_depth", b"_rerank_depth", "_rerank_time", b"_rerank_time", "_retrieve_depth", b"_retrieve_depth", "_stop_after", b"_stop_after", "cache_policy", b"cache_policy", "priority", b"priority", "refine_budget", b"refine_budget", "refine_depth", b"refine_depth", "refine_time", b"refine_time", "rerank_depth", b"rerank_depth", "rerank_time", b"rerank_time", "retrieve_depth", b"retrieve_depth", "stop_after", b"stop_after"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_max_calls", b"_max_calls", "_refine_budget", b"_refine_budget", "_refine_depth", b"_refine_depth", "_refine_time", b"_refine_time", "_rerank_depth", b"_rerank_depth", "_rerank_time", b"_rerank_time", "_retrieve_depth", b"_retrieve_depth", "_stop_after", b"_stop_after", "max_calls", b"max_calls", "refine_budget", b"refine_budget", "refine_depth", b"refine_depth", "refine_time", b"refine_time", "rerank_depth", b"rerank_depth", "rerank_time", b"rerank_time", "retrieve_depth", b"retrieve_depth", "stop_after", b"stop_after"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_max_calls", b"_max_calls", "_refine_budget", b"_refine_budget", "_refine_depth", b"_refine_depth", "_refine_time", b"_refine_time", "_rerank_depth", b"_rerank_depth", "_rerank_time", b"_rerank_time", "_retrieve_depth", b"_retrieve_depth", "_stop_after", b"_stop_after", "cache_policy", b"cache_policy", "max_calls", b"max_calls", "partial_results", b"partial_results", "priority", b"priority", "refine_budget", b"refine_budget", "refine_depth", b"refine_depth", "refine_time", b"refine_time", "rerank_depth", b"rerank_depth", "rerank_time", b"rerank_time", "retrieve_depth", b"retrieve_depth", "stop_after", b"stop_after"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_max_calls", b"_max_calls"]) -> typing.Literal["max_calls"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_refine_budget", b"_refine_budget"]) -> typing.Literal["refine_budget"] | None: ...
     @typing.overload

@@ -70,7 +70,8 @@ class RetrievalServiceServicer(object):
         """Search answers one query, stage by stage.
 
         Each stage appears at most once, as a result or as skipped; `sequence` rises by one from 0; the
-        summary is last. Cancelling the call stops the stages that have not begun.
+        summary is last. A stage that the request lets show its partial results gives these before.
+        Cancelling the call stops the stages that have not begun, and the models' next calls.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -118,7 +118,8 @@ class RetrievalServiceStub(typing.Generic[_RetrievalServiceSearchType, _Retrieva
     """Search answers one query, stage by stage.
 
     Each stage appears at most once, as a result or as skipped; `sequence` rises by one from 0; the
-    summary is last. Cancelling the call stops the stages that have not begun.
+    summary is last. A stage that the request lets show its partial results gives these before.
+    Cancelling the call stops the stages that have not begun, and the models' next calls.
     """
 
     SearchSession: _RetrievalServiceSearchSessionType
@@ -164,7 +165,8 @@ class RetrievalServiceServicer(metaclass=abc.ABCMeta):
         """Search answers one query, stage by stage.
 
         Each stage appears at most once, as a result or as skipped; `sequence` rises by one from 0; the
-        summary is last. Cancelling the call stops the stages that have not begun.
+        summary is last. A stage that the request lets show its partial results gives these before.
+        Cancelling the call stops the stages that have not begun, and the models' next calls.
         """
 
     @abc.abstractmethod

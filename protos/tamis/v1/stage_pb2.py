@@ -26,23 +26,23 @@ from tamis.v1 import context_pb2 as tamis_dot_v1_dot_context__pb2
 from tamis.v1 import document_pb2 as tamis_dot_v1_dot_document__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14tamis/v1/stage.proto\x12\x08tamis.v1\x1a\x16tamis/v1/context.proto\x1a\x17tamis/v1/document.proto\"s\n\x03Hit\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x02\x12\x10\n\x08movement\x18\x03 \x01(\x11\x12)\n\x08\x64ocument\x18\x04 \x01(\x0b\x32\x12.tamis.v1.DocumentH\x00\x88\x01\x01\x42\x0b\n\t_document\"v\n\x0bStageTiming\x12\x1e\n\x05stage\x18\x01 \x01(\x0e\x32\x0f.tamis.v1.Stage\x12\x10\n\x08total_us\x18\x02 \x01(\x04\x12\x11\n\tencode_us\x18\x03 \x01(\x04\x12\x10\n\x08index_us\x18\x04 \x01(\x04\x12\x10\n\x08model_us\x18\x05 \x01(\x04\"\xb8\x01\n\x0bStageResult\x12\x1b\n\x04hits\x18\x01 \x03(\x0b\x32\r.tamis.v1.Hit\x12\'\n\x07\x63ontext\x18\x02 \x01(\x0b\x32\x11.tamis.v1.ContextH\x00\x88\x01\x01\x12%\n\x06timing\x18\x03 \x01(\x0b\x32\x15.tamis.v1.StageTiming\x12\x0e\n\x06method\x18\x04 \x01(\t\x12\r\n\x05\x64\x65pth\x18\x05 \x01(\r\x12\x11\n\tshortened\x18\x06 \x01(\x08\x42\n\n\x08_context\"E\n\x0cStageSkipped\x12$\n\x06reason\x18\x01 \x01(\x0e\x32\x14.tamis.v1.SkipReason\x12\x0f\n\x07message\x18\x02 \x01(\t*V\n\x05Stage\x12\x15\n\x11STAGE_UNSPECIFIED\x10\x00\x12\x12\n\x0eSTAGE_RETRIEVE\x10\x01\x12\x10\n\x0cSTAGE_RERANK\x10\x02\x12\x10\n\x0cSTAGE_REFINE\x10\x03*\xbd\x01\n\nSkipReason\x12\x1b\n\x17SKIP_REASON_UNSPECIFIED\x10\x00\x12\x18\n\x14SKIP_REASON_DISABLED\x10\x01\x12\x1f\n\x1bSKIP_REASON_BUDGET_EXCEEDED\x10\x02\x12\x1a\n\x16SKIP_REASON_OVERLOADED\x10\x03\x12!\n\x1dSKIP_REASON_MODEL_UNAVAILABLE\x10\x04\x12\x18\n\x14SKIP_REASON_NO_INPUT\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14tamis/v1/stage.proto\x12\x08tamis.v1\x1a\x16tamis/v1/context.proto\x1a\x17tamis/v1/document.proto\"\x84\x01\n\x03Hit\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x02\x12\x10\n\x08movement\x18\x03 \x01(\x11\x12)\n\x08\x64ocument\x18\x04 \x01(\x0b\x32\x12.tamis.v1.DocumentH\x00\x88\x01\x01\x12\x0f\n\x07settled\x18\x05 \x01(\x08\x42\x0b\n\t_document\"\xa1\x01\n\x0bStageTiming\x12\x1e\n\x05stage\x18\x01 \x01(\x0e\x32\x0f.tamis.v1.Stage\x12\x10\n\x08total_us\x18\x02 \x01(\x04\x12\x11\n\tencode_us\x18\x03 \x01(\x04\x12\x10\n\x08index_us\x18\x04 \x01(\x04\x12\x10\n\x08model_us\x18\x05 \x01(\x04\x12\x13\n\x0bmodel_calls\x18\x06 \x01(\x04\x12\x14\n\x0cmodel_tokens\x18\x07 \x01(\x04\"\xda\x01\n\x0bStageResult\x12\x1b\n\x04hits\x18\x01 \x03(\x0b\x32\r.tamis.v1.Hit\x12\'\n\x07\x63ontext\x18\x02 \x01(\x0b\x32\x11.tamis.v1.ContextH\x00\x88\x01\x01\x12%\n\x06timing\x18\x03 \x01(\x0b\x32\x15.tamis.v1.StageTiming\x12\x0e\n\x06method\x18\x04 \x01(\t\x12\r\n\x05\x64\x65pth\x18\x05 \x01(\r\x12\x11\n\tshortened\x18\x06 \x01(\x08\x12\x0f\n\x07message\x18\x07 \x01(\t\x12\x0f\n\x07partial\x18\x08 \x01(\x08\x42\n\n\x08_context\"E\n\x0cStageSkipped\x12$\n\x06reason\x18\x01 \x01(\x0e\x32\x14.tamis.v1.SkipReason\x12\x0f\n\x07message\x18\x02 \x01(\t*V\n\x05Stage\x12\x15\n\x11STAGE_UNSPECIFIED\x10\x00\x12\x12\n\x0eSTAGE_RETRIEVE\x10\x01\x12\x10\n\x0cSTAGE_RERANK\x10\x02\x12\x10\n\x0cSTAGE_REFINE\x10\x03*\xbd\x01\n\nSkipReason\x12\x1b\n\x17SKIP_REASON_UNSPECIFIED\x10\x00\x12\x18\n\x14SKIP_REASON_DISABLED\x10\x01\x12\x1f\n\x1bSKIP_REASON_BUDGET_EXCEEDED\x10\x02\x12\x1a\n\x16SKIP_REASON_OVERLOADED\x10\x03\x12!\n\x1dSKIP_REASON_MODEL_UNAVAILABLE\x10\x04\x12\x18\n\x14SKIP_REASON_NO_INPUT\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tamis.v1.stage_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_STAGE']._serialized_start=578
-  _globals['_STAGE']._serialized_end=664
-  _globals['_SKIPREASON']._serialized_start=667
-  _globals['_SKIPREASON']._serialized_end=856
-  _globals['_HIT']._serialized_start=83
-  _globals['_HIT']._serialized_end=198
-  _globals['_STAGETIMING']._serialized_start=200
-  _globals['_STAGETIMING']._serialized_end=318
-  _globals['_STAGERESULT']._serialized_start=321
-  _globals['_STAGERESULT']._serialized_end=505
-  _globals['_STAGESKIPPED']._serialized_start=507
-  _globals['_STAGESKIPPED']._serialized_end=576
+  _globals['_STAGE']._serialized_start=674
+  _globals['_STAGE']._serialized_end=760
+  _globals['_SKIPREASON']._serialized_start=763
+  _globals['_SKIPREASON']._serialized_end=952
+  _globals['_HIT']._serialized_start=84
+  _globals['_HIT']._serialized_end=216
+  _globals['_STAGETIMING']._serialized_start=219
+  _globals['_STAGETIMING']._serialized_end=380
+  _globals['_STAGERESULT']._serialized_start=383
+  _globals['_STAGERESULT']._serialized_end=601
+  _globals['_STAGESKIPPED']._serialized_start=603
+  _globals['_STAGESKIPPED']._serialized_end=672
 # @@protoc_insertion_point(module_scope)

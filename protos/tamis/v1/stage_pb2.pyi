@@ -95,12 +95,15 @@ class Hit(google.protobuf.message.Message):
     SCORE_FIELD_NUMBER: builtins.int
     MOVEMENT_FIELD_NUMBER: builtins.int
     DOCUMENT_FIELD_NUMBER: builtins.int
+    SETTLED_FIELD_NUMBER: builtins.int
     document_id: builtins.str
     """The document's id in its collection."""
     score: builtins.float
     """The score that the last stage gave it. Higher is better; comparable only within one result."""
     movement: builtins.int
     """How many places it rose (or, below zero, fell) since the stage before. 0 in the first stage."""
+    settled: builtins.bool
+    """Whether its rank can no longer change in this stage. Only in a partial result."""
     @property
     def document(self) -> tamis.v1.document_pb2.Document:
         """The document, as far as the request's `view` asks for it."""
@@ -112,9 +115,10 @@ class Hit(google.protobuf.message.Message):
         score: builtins.float = ...,
         movement: builtins.int = ...,
         document: tamis.v1.document_pb2.Document | None = ...,
+        settled: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_document", b"_document", "document", b"document"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_document", b"_document", "document", b"document", "document_id", b"document_id", "movement", b"movement", "score", b"score"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_document", b"_document", "document", b"document", "document_id", b"document_id", "movement", b"movement", "score", b"score", "settled", b"settled"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_document", b"_document"]) -> typing.Literal["document"] | None: ...
 
 Global___Hit: typing_extensions.TypeAlias = Hit
@@ -130,6 +134,8 @@ class StageTiming(google.protobuf.message.Message):
     ENCODE_US_FIELD_NUMBER: builtins.int
     INDEX_US_FIELD_NUMBER: builtins.int
     MODEL_US_FIELD_NUMBER: builtins.int
+    MODEL_CALLS_FIELD_NUMBER: builtins.int
+    MODEL_TOKENS_FIELD_NUMBER: builtins.int
     stage: Global___Stage.ValueType
     """The stage."""
     total_us: builtins.int
@@ -140,6 +146,10 @@ class StageTiming(google.protobuf.message.Message):
     """The index's part."""
     model_us: builtins.int
     """The rerankers' or refiners' part."""
+    model_calls: builtins.int
+    """Prompts or pairs that a reranker's model was given. 0 where it has none."""
+    model_tokens: builtins.int
+    """Tokens that the model read for them and wrote."""
     def __init__(
         self,
         *,
@@ -148,8 +158,10 @@ class StageTiming(google.protobuf.message.Message):
         encode_us: builtins.int = ...,
         index_us: builtins.int = ...,
         model_us: builtins.int = ...,
+        model_calls: builtins.int = ...,
+        model_tokens: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["encode_us", b"encode_us", "index_us", b"index_us", "model_us", b"model_us", "stage", b"stage", "total_us", b"total_us"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["encode_us", b"encode_us", "index_us", b"index_us", "model_calls", b"model_calls", "model_tokens", b"model_tokens", "model_us", b"model_us", "stage", b"stage", "total_us", b"total_us"]) -> None: ...
 
 Global___StageTiming: typing_extensions.TypeAlias = StageTiming
 
@@ -165,12 +177,22 @@ class StageResult(google.protobuf.message.Message):
     METHOD_FIELD_NUMBER: builtins.int
     DEPTH_FIELD_NUMBER: builtins.int
     SHORTENED_FIELD_NUMBER: builtins.int
+    MESSAGE_FIELD_NUMBER: builtins.int
+    PARTIAL_FIELD_NUMBER: builtins.int
     method: builtins.str
     """The pipeline's method, such as `hybrid` or `max_sim`."""
     depth: builtins.int
     """Documents that the stage looked at."""
     shortened: builtins.bool
-    """Whether that is fewer than was asked for, because the deadline left no time for more."""
+    """Whether the stage looked at fewer than was asked for, or less closely, because the deadline or
+    `max_calls` left no room for more.
+    """
+    message: builtins.str
+    """Why it is shortened, for people. Never parse it."""
+    partial: builtins.bool
+    """Whether the stage goes on, and another result of it follows. Only where the request asks for
+    `partial_results`.
+    """
     @property
     def hits(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Hit]:
         """At most `k` hits, best first."""
@@ -192,9 +214,11 @@ class StageResult(google.protobuf.message.Message):
         method: builtins.str = ...,
         depth: builtins.int = ...,
         shortened: builtins.bool = ...,
+        message: builtins.str = ...,
+        partial: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_context", b"_context", "context", b"context", "timing", b"timing"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_context", b"_context", "context", b"context", "depth", b"depth", "hits", b"hits", "method", b"method", "shortened", b"shortened", "timing", b"timing"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_context", b"_context", "context", b"context", "depth", b"depth", "hits", b"hits", "message", b"message", "method", b"method", "partial", b"partial", "shortened", b"shortened", "timing", b"timing"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_context", b"_context"]) -> typing.Literal["context"] | None: ...
 
 Global___StageResult: typing_extensions.TypeAlias = StageResult
