@@ -1,12 +1,14 @@
 import asyncio
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from tamis.server.batcher import Batcher
 from tamis.server.config import BatchSettings
-from tamis.server.errors import OverloadedError
+from tamis.server.errors import DeadlineError, OverloadedError
+from tamis.server.pace import Pace
 
 
 class HeldModel:
@@ -29,8 +31,22 @@ class HeldModel:
         self._release.set()
 
 
-def echo(model: HeldModel, **settings: int) -> Batcher[int, int]:
-    return Batcher(model, BatchSettings(**settings), name="echo", cost=lambda item: item)
+def echo(model: HeldModel, pace: Pace | None = None, **settings: Any) -> Batcher[int, int]:
+    settings = {"free_padding": 1_000} | settings
+    own = BatchSettings(**settings)
+    return Batcher(model, own, name="echo", cost=lambda item: item, pace=pace)
+
+
+class SecondEach(Pace):
+    """Every unit of cost takes a second, whatever is seen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for size in (1, 2):
+            super().took(size, size)
+
+    def took(self, size: float, seconds: float) -> None:
+        pass
 
 
 async def test_what_gathers_while_the_model_is_busy_shares_a_batch() -> None:
@@ -113,4 +129,95 @@ async def test_an_input_whose_caller_has_gone_never_reaches_the_model() -> None:
         gone.cancel()
         model.release()
     assert model.batches == [[1], [3]]
+    assert len(batcher) == 0
+
+
+async def test_a_batch_holds_inputs_of_like_cost() -> None:
+    model = HeldModel()
+    async with (
+        echo(model, max_padding=0.25, free_padding=0) as batcher,
+        asyncio.TaskGroup() as callers,
+    ):
+        callers.create_task(batcher.submit(0))
+        await model.running()
+        for item in (10, 100, 8, 90, 9):
+            callers.create_task(batcher.submit(item))
+        await asyncio.sleep(0)
+        model.release()
+    assert model.batches == [[0], [10, 8, 9], [100, 90]]
+
+
+async def test_a_batch_runs_no_longer_than_it_may() -> None:
+    model = HeldModel()
+    async with (
+        echo(model, pace=SecondEach(), max_run_ms=5_000) as batcher,
+        asyncio.TaskGroup() as callers,
+    ):
+        callers.create_task(batcher.submit(7))  # alone it may
+        await model.running()
+        for item in (3, 2, 1):
+            callers.create_task(batcher.submit(item))
+        await asyncio.sleep(0)
+        model.release()
+    assert model.batches == [[7], [3, 2], [1]]
+
+
+async def test_an_input_that_cannot_be_ready_in_time_is_not_run() -> None:
+    model, now = HeldModel(), asyncio.get_running_loop().time()
+    async with echo(model, pace=SecondEach()) as batcher:
+        first = asyncio.create_task(batcher.submit(0))
+        await model.running()
+        late = asyncio.create_task(batcher.submit(9, deadline=now + 5))
+        early = asyncio.create_task(batcher.submit(2, deadline=now + 500))
+        await asyncio.sleep(0)
+        model.release()
+        with pytest.raises(DeadlineError, match=r"echo: after \d+ ms in the queue no time"):
+            await late
+        assert (await first, await early) == (0, 2)
+    assert model.batches == [[0], [2]]
+
+
+async def test_a_batch_makes_none_of_its_members_late() -> None:
+    model, now = HeldModel(), asyncio.get_running_loop().time()
+    async with echo(model, pace=SecondEach()) as batcher, asyncio.TaskGroup() as callers:
+        callers.create_task(batcher.submit(0))
+        await model.running()
+        callers.create_task(batcher.submit(20, deadline=now + 100))
+        callers.create_task(batcher.submit(90))
+        await asyncio.sleep(0)
+        model.release()
+    assert model.batches == [[0], [20], [90]]
+
+
+async def test_what_watches_is_told_how_long_its_input_waited_and_with_how_many_it_ran() -> None:
+    class Told:
+        def ran(self, waited_s: float, batch_size: int) -> None:
+            told.append((waited_s, batch_size))
+
+    told: list[tuple[float, int]] = []
+    model = HeldModel()
+    async with echo(model) as batcher, asyncio.TaskGroup() as callers:
+        callers.create_task(batcher.submit(0))
+        await model.running()
+        began = asyncio.get_running_loop().time()
+        for item in (1, 2):
+            callers.create_task(batcher.submit(item, watch=Told()))
+        await asyncio.sleep(0)
+        model.release()
+    took_s = asyncio.get_running_loop().time() - began
+    assert [size for _, size in told] == [2, 2]
+    assert all(0 < waited_s <= took_s for waited_s, _ in told)
+
+
+async def test_a_cancel_storm_wastes_no_batch_but_the_one_that_runs() -> None:
+    model = HeldModel()
+    async with echo(model, max_size=4) as batcher:
+        callers = [asyncio.create_task(batcher.submit(item)) for item in range(100)]
+        await model.running()
+        for caller in callers:
+            caller.cancel()
+        await asyncio.wait(callers)
+        model.release()
+        assert await batcher.submit(7) == 7
+    assert len(model.batches) == 2
     assert len(batcher) == 0

@@ -2,16 +2,18 @@
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 
 from tamis.server.config import BatchSettings
-from tamis.server.errors import OverloadedError
+from tamis.server.errors import DeadlineError, OverloadedError
 from tamis.server.metrics import Metrics
+from tamis.server.pace import Pace
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -19,6 +21,13 @@ Out = TypeVar("Out")
 logger = logging.getLogger(__name__)
 
 BULK_PATIENCE_S = 0.2  # after this long, work in bulk goes before the interactive once
+
+
+class Watch(Protocol):
+    """Is told what became of an input in the queue."""
+
+    def ran(self, waited_s: float, batch_size: int) -> None:
+        """Its batch begins."""
 
 
 @dataclass(slots=True)
@@ -29,7 +38,38 @@ class _Waiting(Generic[In, Out]):
     cost: int
     since: float
     bulk: bool
+    deadline: float | None
+    watch: Watch | None
     result: asyncio.Future[Out] = field(repr=False)
+
+
+class _Batch(Generic[In, Out]):
+    """A batch in the making."""
+
+    def __init__(self, settings: BatchSettings, pace: Pace, room: float, now: float) -> None:
+        self.members: list[_Waiting[In, Out]] = []
+        self._settings = settings
+        self._pace = pace
+        self._room = room
+        self._now = now
+        self._cost = self._longest = 0
+        self._deadline = math.inf
+
+    def takes(self, one: _Waiting[In, Out]) -> bool:
+        """Whether it takes one more: not if that would cost, pad or delay too much."""
+        cost, longest = self._cost + one.cost, max(self._longest, one.cost)
+        padded = longest * (len(self.members) + 1)
+        deadline = min(self._deadline, math.inf if one.deadline is None else one.deadline)
+        padding = max(self._settings.max_padding * padded, self._settings.free_padding)
+        if self.members and (
+            cost > self._room
+            or padded - cost > padding
+            or self._now + self._pace.seconds(cost) > deadline
+        ):
+            return False
+        self.members.append(one)
+        self._cost, self._longest, self._deadline = cost, longest, deadline
+        return True
 
 
 class Batcher(Generic[In, Out]):
@@ -37,8 +77,12 @@ class Batcher(Generic[In, Out]):
 
     `model` maps a batch to as many results, in the same order. It runs in a thread of its own, one
     batch at a time: while it is busy the next batch gathers, and when it is idle nothing waits.
-    An input whose caller has gone (cancelled, or past its deadline) is dropped when the batch is
-    cut. A batch that fails runs again one by one, so that a bad input fails alone.
+
+    When a batch is cut, an input whose caller has gone is dropped, and so is one that could not be
+    ready by its deadline: work for nobody would make the next one late as well. A batch holds
+    inputs of like cost, so that little of it is padding, and no more than runs in `max_run_ms` by
+    `pace`, so that the interactive do not wait long for the bulk. A batch that fails runs again one
+    by one, so that a bad input fails alone.
     """
 
     def __init__(
@@ -49,6 +93,7 @@ class Batcher(Generic[In, Out]):
         name: str,
         cost: Callable[[In], int] = lambda _: 1,
         metrics: Metrics | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self._model = model
         self._settings = settings
@@ -58,6 +103,7 @@ class Batcher(Generic[In, Out]):
         self._queue = self._metrics.queue(name)
         self._interactive: deque[_Waiting[In, Out]] = deque()
         self._bulk: deque[_Waiting[In, Out]] = deque()
+        self._pace = pace or Pace()
         self._arrived = asyncio.Event()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"model-{name}")
 
@@ -80,56 +126,96 @@ class Batcher(Generic[In, Out]):
             waiting.result.cancel()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def submit(self, item: In, *, bulk: bool = False) -> Out:
+    async def submit(
+        self,
+        item: In,
+        *,
+        bulk: bool = False,
+        deadline: float | None = None,
+        watch: Watch | None = None,
+    ) -> Out:
         """The model's result for one input. Cancel it to take the input back.
+
+        Args:
+            item: The input.
+            bulk: Whether it yields to the interactive.
+            deadline: When the result is of no more use, on the event loop's clock.
+            watch: Is told when the input's batch begins.
 
         Raises:
             OverloadedError: `max_queued` inputs are waiting already.
+            DeadlineError: The result could not be ready by the deadline.
         """
         if len(self) >= self._settings.max_queued:
             self._metrics.shed("queue")
             raise OverloadedError(f"{self._name}: {len(self)} inputs are waiting; that is the most")
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(item, self._cost(item), loop.time(), bulk, loop.create_future())
+        waiting = _Waiting(
+            item, self._cost(item), loop.time(), bulk, deadline, watch, loop.create_future()
+        )
         (self._bulk if bulk else self._interactive).append(waiting)
         self._arrived.set()
         return await waiting.result
 
     async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
             await self._arrived.wait()
-            batch = self._cut()
+            batch = self._cut(loop.time())
             if not batch:
-                self._arrived.clear()
+                if not len(self):
+                    self._arrived.clear()
                 continue
-            now = asyncio.get_running_loop().time()
+            began = loop.time()
             for waiting in batch:
-                self._queue.waited(now - waiting.since, bulk=waiting.bulk)
+                self._queue.waited(began - waiting.since, bulk=waiting.bulk)
+                if waiting.watch is not None:
+                    waiting.watch.ran(began - waiting.since, len(batch))
+            cost = sum(waiting.cost for waiting in batch)
             self._queue.depth(len(self))
-            self._queue.batch(len(batch), sum(waiting.cost for waiting in batch))
-            await self._run(batch)
+            self._queue.batch(len(batch), cost)
+            if await self._run(batch):
+                self._pace.took(cost, loop.time() - began)
 
-    def _cut(self) -> list[_Waiting[In, Out]]:
-        """The next batch: the interactive first, but nobody in bulk waits for ever."""
-        batch: list[_Waiting[In, Out]] = []
-        cost = 0
-        patience = asyncio.get_running_loop().time() - BULK_PATIENCE_S
+    def _cut(self, now: float) -> list[_Waiting[In, Out]]:
+        """The next batch: the oldest interactive input and those like it, then bulk.
+
+        Nobody in bulk waits for ever: after `BULK_PATIENCE_S` the bulk goes first, once.
+        """
         lanes = [self._interactive, self._bulk]
-        if self._bulk and self._bulk[0].since < patience:
-            lanes.reverse()
         for lane in lanes:
-            while lane and len(batch) < self._settings.max_size:
-                if lane[0].result.done():  # its caller has gone
-                    lane.popleft()
-                    self._metrics.cancelled("queue")
-                    continue
-                if batch and cost + lane[0].cost > self._settings.max_cost:
-                    return batch
-                cost += lane[0].cost
-                batch.append(lane.popleft())
-        return batch
+            self._drop(lane, now)
+        if self._bulk and self._bulk[0].since < now - BULK_PATIENCE_S:
+            lanes.reverse()
+        room = min(self._settings.max_cost, self._pace.size(self._settings.max_run_ms / 1000))
+        batch: _Batch[In, Out] = _Batch(self._settings, self._pace, room, now)
+        for lane in lanes:
+            kept: list[_Waiting[In, Out]] = []
+            while lane and len(batch.members) < self._settings.max_size:
+                waiting = lane.popleft()
+                if not batch.takes(waiting):
+                    kept.append(waiting)
+            lane.extendleft(reversed(kept))
+        return batch.members
 
-    async def _run(self, batch: Sequence[_Waiting[In, Out]]) -> None:
+    def _drop(self, lane: deque[_Waiting[In, Out]], now: float) -> None:
+        """Lets those go who have left, and those who could not be served in time."""
+        for _ in range(len(lane)):
+            waiting = lane.popleft()
+            ready_s = self._pace.seconds(waiting.cost)
+            if waiting.result.done():
+                self._metrics.cancelled("queue")
+            elif waiting.deadline is not None and now + ready_s > waiting.deadline:
+                self._metrics.deadline_expired("queue")
+                waited = f"{1000 * (now - waiting.since):.0f} ms in the queue"
+                waiting.result.set_exception(
+                    DeadlineError(f"{self._name}: after {waited} no time was left to run it")
+                )
+            else:
+                lane.append(waiting)
+
+    async def _run(self, batch: Sequence[_Waiting[In, Out]]) -> bool:
+        """Whether the model did all of it at once."""
         loop = asyncio.get_running_loop()
         try:
             items = [waiting.item for waiting in batch]
@@ -138,10 +224,12 @@ class Batcher(Generic[In, Out]):
             if len(batch) > 1:
                 logger.warning("%s: a batch of %d failed, trying singly", self._name, len(batch))
                 for waiting in batch:
-                    await self._run([waiting])
+                    if not waiting.result.done():
+                        await self._run([waiting])
             elif not batch[0].result.done():
                 batch[0].result.set_exception(error)
-            return
+            return False
         for waiting, result in zip(batch, results, strict=True):
             if not waiting.result.done():
                 waiting.result.set_result(result)
+        return True

@@ -41,11 +41,19 @@ class BatchSettings:
     Attributes:
         max_size: Inputs in one batch, at most.
         max_cost: Tokens (or a like unit) in one batch, at most; one input may exceed it alone.
+        max_run_ms: How long a batch may run, by what the ones before it took; one input may exceed
+            it alone. The interactive never wait longer than this for work in bulk.
+        max_padding: The share of a batch that may be padding, because its inputs differ in cost.
+        free_padding: Padding of a batch that is always allowed, in tokens (or a like unit): so
+            little costs less than a batch of its own.
         max_queued: Inputs waiting, at most; the next one is refused as overloaded.
     """
 
     max_size: int = 32
     max_cost: int = 16_384
+    max_run_ms: float = 200.0
+    max_padding: float = 0.25
+    free_padding: int = 256
     max_queued: int = 1_024
 
     def __post_init__(self) -> None:
@@ -53,6 +61,12 @@ class BatchSettings:
             raise ValueError("needs 1 <= max_size <= max_queued")
         if self.max_cost < 1:
             raise ValueError(f"max_cost must be at least 1, not {self.max_cost}")
+        if self.max_run_ms <= 0:
+            raise ValueError(f"max_run_ms must be above 0, not {self.max_run_ms}")
+        if not 0 <= self.max_padding < 1:
+            raise ValueError(f"max_padding must be from 0 to below 1, not {self.max_padding}")
+        if self.free_padding < 0:
+            raise ValueError(f"free_padding must be at least 0, not {self.free_padding}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
