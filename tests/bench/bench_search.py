@@ -5,11 +5,13 @@ measured in turn so that a noisy machine is noisy for all of them. p50 in millis
 """
 
 import asyncio
+import os
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc.aio
@@ -27,6 +29,7 @@ SERVER = """
 import asyncio, sys
 from dataclasses import dataclass, replace
 import grpc, grpc.aio, uvloop
+from steps import Step
 from tamis.models.types import Candidate
 from tamis.server.config import default_settings, read
 from tamis.server.interceptors import CallInterceptor
@@ -38,11 +41,7 @@ from tamis.v1.retrieval_service_pb2_grpc import add_RetrievalServiceServicer_to_
 FOUND = [Candidate(f"document-{i}", 1 / (i + 1)) for i in range(10)]
 
 @dataclass(frozen=True)
-class Immediate:
-    kind: int
-    method: str = "immediate"
-    def time_s(self, search):
-        return None
+class Immediate(Step):
     async def __call__(self, search):
         return replace(search, candidates=FOUND)
 
@@ -85,7 +84,10 @@ uvloop.run(main())
 @pytest.fixture
 def ports() -> Iterator[tuple[int, int]]:
     command = [sys.executable, "-c", SERVER]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as server:
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}  # for steps.py
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env
+    ) as server:
         assert server.stdout is not None
         search, bare = map(int, server.stdout.readline().split())
         yield search, bare

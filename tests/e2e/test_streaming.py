@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import grpc.aio
+from steps import Step
 
 from tamis.client import AsyncClient, SearchSummary, StageResult
 from tamis.models.types import Candidate
@@ -28,18 +29,13 @@ SETTINGS = read(default_settings())
 
 
 @dataclass(frozen=True)
-class Held:
+class Held(Step):
     """A stage that begins when it is told to, and remembers what became of it."""
 
-    kind: pb.Stage.ValueType
-    method: str = "held"
     word: asyncio.Event = field(default_factory=asyncio.Event)
     began: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def time_s(self, search: Search) -> float | None:
-        return None
 
     async def __call__(self, search: Search) -> Search:
         self.began.set()

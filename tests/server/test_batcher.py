@@ -177,6 +177,16 @@ async def test_an_input_that_cannot_be_ready_in_time_is_not_run() -> None:
     assert model.batches == [[0], [2]]
 
 
+async def test_the_only_input_is_run_though_it_may_be_late() -> None:
+    soon = asyncio.get_running_loop().time() + 5
+    model = HeldModel()
+    model.release()
+    async with echo(model, pace=SecondEach()) as batcher:
+        assert await batcher.submit(9, deadline=soon) == 9
+        with pytest.raises(DeadlineError):
+            await batcher.submit(9, deadline=soon - 10)
+
+
 async def test_a_batch_makes_none_of_its_members_late() -> None:
     model, now = HeldModel(), asyncio.get_running_loop().time()
     async with echo(model, pace=SecondEach()) as batcher, asyncio.TaskGroup() as callers:

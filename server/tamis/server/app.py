@@ -20,6 +20,7 @@ from tamis.server.cache.embeddings import EmbeddingCache
 from tamis.server.collections import Collections
 from tamis.server.config import MethodSettings, PipelineSettings, ServerSettings
 from tamis.server.encoders import Encoders
+from tamis.server.errors import DeadlineError
 from tamis.server.ingest import Ingest
 from tamis.server.metrics import Metrics
 from tamis.server.oip import service as oip
@@ -100,7 +101,8 @@ async def open_app(settings: ServerSettings, metrics: Metrics | None = None) -> 
     """
     loaded = await asyncio.to_thread(_load_encoders, settings)
     async with AsyncExitStack() as stack:
-        cache = EmbeddingCache(settings.cache, metrics=metrics)
+        # One caller's deadline is no answer to the others that wait for the same query.
+        cache = EmbeddingCache(settings.cache, personal=(DeadlineError,), metrics=metrics)
         stack.push_async_callback(cache.close)
         await cache.warm_up()
         encoders = await stack.enter_async_context(Encoders(loaded, cache, settings.batch, metrics))

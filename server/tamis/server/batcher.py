@@ -38,7 +38,7 @@ class _Waiting(Generic[In, Out]):
     cost: int
     since: float
     bulk: bool
-    deadline: float | None
+    deadline: float
     watch: Watch | None
     result: asyncio.Future[Out] = field(repr=False)
 
@@ -59,7 +59,7 @@ class _Batch(Generic[In, Out]):
         """Whether it takes one more: not if that would cost, pad or delay too much."""
         cost, longest = self._cost + one.cost, max(self._longest, one.cost)
         padded = longest * (len(self.members) + 1)
-        deadline = min(self._deadline, math.inf if one.deadline is None else one.deadline)
+        deadline = min(self._deadline, one.deadline)
         padding = max(self._settings.max_padding * padded, self._settings.free_padding)
         if self.members and (
             cost > self._room
@@ -131,7 +131,7 @@ class Batcher(Generic[In, Out]):
         item: In,
         *,
         bulk: bool = False,
-        deadline: float | None = None,
+        deadline: float = math.inf,
         watch: Watch | None = None,
     ) -> Out:
         """The model's result for one input. Cancel it to take the input back.
@@ -182,9 +182,8 @@ class Batcher(Generic[In, Out]):
 
         Nobody in bulk waits for ever: after `BULK_PATIENCE_S` the bulk goes first, once.
         """
+        self._drop(now)
         lanes = [self._interactive, self._bulk]
-        for lane in lanes:
-            self._drop(lane, now)
         if self._bulk and self._bulk[0].since < now - BULK_PATIENCE_S:
             lanes.reverse()
         room = min(self._settings.max_cost, self._pace.size(self._settings.max_run_ms / 1000))
@@ -198,21 +197,32 @@ class Batcher(Generic[In, Out]):
             lane.extendleft(reversed(kept))
         return batch.members
 
-    def _drop(self, lane: deque[_Waiting[In, Out]], now: float) -> None:
-        """Lets those go who have left, and those who could not be served in time."""
-        for _ in range(len(lane)):
-            waiting = lane.popleft()
-            ready_s = self._pace.seconds(waiting.cost)
-            if waiting.result.done():
-                self._metrics.cancelled("queue")
-            elif waiting.deadline is not None and now + ready_s > waiting.deadline:
-                self._metrics.deadline_expired("queue")
-                waited = f"{1000 * (now - waiting.since):.0f} ms in the queue"
-                waiting.result.set_exception(
-                    DeadlineError(f"{self._name}: after {waited} no time was left to run it")
-                )
-            else:
-                lane.append(waiting)
+    def _drop(self, now: float) -> None:
+        """Lets those go who have left, and those who could not be served in time.
+
+        If that leaves nobody, the one with most time is served all the same: the model has nothing
+        better to do, and the estimate may be wrong.
+        """
+        late: list[_Waiting[In, Out]] = []
+        for lane in (self._interactive, self._bulk):
+            for _ in range(len(lane)):
+                waiting = lane.popleft()
+                if waiting.result.done():
+                    self._metrics.cancelled("queue")
+                elif now + self._pace.seconds(waiting.cost) > waiting.deadline:
+                    late.append(waiting)
+                else:
+                    lane.append(waiting)
+        if late and not len(self):
+            last = max(late, key=lambda waiting: waiting.deadline)
+            if last.deadline > now:
+                late.remove(last)
+                (self._bulk if last.bulk else self._interactive).append(last)
+        for waiting in late:
+            self._metrics.deadline_expired("queue")
+            waited = f"{1000 * (now - waiting.since):.0f} ms in the queue"
+            message = f"{self._name}: after {waited} no time was left to run it"
+            waiting.result.set_exception(DeadlineError(message))
 
     async def _run(self, batch: Sequence[_Waiting[In, Out]]) -> bool:
         """Whether the model did all of it at once."""

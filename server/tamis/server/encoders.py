@@ -1,6 +1,7 @@
 """The server's encoders: each behind a batcher, queries through the cache."""
 
 import asyncio
+import math
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
@@ -89,12 +90,14 @@ class Encoders:
         *,
         policy: Policy = Policy.DEFAULT,
         bulk: bool = False,
+        deadline: float = math.inf,
     ) -> tuple[Query, Source | None]:
         """The query with those of the `needed` representations that its modalities allow.
 
         Raises:
             ImageError: Its image cannot be read.
             OverloadedError: An encoder has too much to do.
+            DeadlineError: An encoder could not be ready by `deadline`, on the event loop's clock.
         """
         names = sorted(
             name
@@ -102,7 +105,12 @@ class Encoders:
             if self[name].modalities & content.modalities
         )
         digest = await content.digest(Side.QUERY)
-        made = await together(*(self._remembered(n, content, digest, policy, bulk) for n in names))
+        made = await together(
+            *(
+                self._remembered(name, content, digest, policy, bulk=bulk, deadline=deadline)
+                for name in names
+            )
+        )
         found: dict[str, Representation] = {}
         sources = set()
         for name, (heads, source) in zip(names, made, strict=True):
@@ -135,20 +143,34 @@ class Encoders:
         )
 
     async def encode(
-        self, name: str, content: RawContent, side: Side, *, bulk: bool = False
+        self,
+        name: str,
+        content: RawContent,
+        side: Side,
+        *,
+        bulk: bool = False,
+        deadline: float = math.inf,
     ) -> Encoding:
-        """What one encoder makes of one content."""
+        """What one encoder makes of one content. See `Batcher.submit`."""
         encoder = self[name]
         decoded = await content.decoded()
         if not encoder.runtime and encoder.cost(decoded) <= CHEAP:
             return encoder.encode([decoded], side)[0]
-        return await self._batchers[name].submit((decoded, side), bulk=bulk)
+        return await self._batchers[name].submit((decoded, side), bulk=bulk, deadline=deadline)
 
     async def _remembered(
-        self, name: str, content: RawContent, digest: str, policy: Policy, bulk: bool
+        self,
+        name: str,
+        content: RawContent,
+        digest: str,
+        policy: Policy,
+        *,
+        bulk: bool,
+        deadline: float,
     ) -> tuple[Mapping[str, Representation], Source | None]:
         async def compute() -> Mapping[str, Representation]:
-            return (await self.encode(name, content, Side.QUERY, bulk=bulk)).heads
+            made = await self.encode(name, content, Side.QUERY, bulk=bulk, deadline=deadline)
+            return made.heads
 
         encoder = self[name]
         if not encoder.runtime:  # cheaper to make than to look up

@@ -3,6 +3,7 @@
 import math
 
 FORGET = 0.95  # what an observation still weighs when the next one has been made
+DOUBT = 0.9  # what an estimate still weighs when it has kept work from being done
 STEADY = 1e-6  # a relative variance of the sizes below which they tell nothing of the slope
 
 
@@ -31,6 +32,12 @@ class Pace:
             ("_size_seconds", size * seconds),
         ):
             setattr(self, name, FORGET * getattr(self, name) + value)
+
+    def doubt(self) -> None:
+        """Work was left out because of the estimate: a wrong one must not keep it out for ever."""
+        self._seconds *= DOUBT
+        self._size_seconds *= DOUBT
+        self._deviation *= DOUBT
 
     def seconds(self, size: float) -> float:
         """How long work of this size will take; 0 while nothing is known."""

@@ -2,17 +2,22 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from tamis.models.errors import TamisError
+from tamis.server import budget
 from tamis.server.errors import INTERNAL, DeadlineError, OverloadedError, status_of
+from tamis.server.pace import Pace
 from tamis.server.search import Clock, Search
 from tamis.v1 import stage_pb2 as pb
 
 logger = logging.getLogger(__name__)
+
+CUT_OFF = 2.0  # how long a stage that was stopped would have taken, by guess, in what it had
 
 
 class SkipStage(TamisError):  # noqa: N818 - not a failure: the stage has nothing to do
@@ -36,8 +41,21 @@ class Stage(Protocol):
         """The method that does it, such as `max_sim`."""
         ...
 
+    @property
+    def pace(self) -> Pace:
+        """How long it takes, by the documents that it looks at."""
+        ...
+
     def time_s(self, search: Search) -> float | None:
-        """How long it may take for this search, in seconds; None for all that is left."""
+        """How long it may take for this search, in seconds; None for its part of the deadline."""
+        ...
+
+    def size(self, search: Search) -> int:
+        """How many documents it would look at; 0 where it has nothing to do."""
+        ...
+
+    def shortened(self, search: Search, size: int) -> Search | None:
+        """The search with no more than `size` documents to look at; None where that is useless."""
         ...
 
     async def __call__(self, search: Search) -> Search:
@@ -51,12 +69,23 @@ class Stage(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StageDone:
-    """A stage has a result."""
+    """A stage has a result.
+
+    Attributes:
+        stage: Which.
+        search: What it made.
+        before: What it was given.
+        seconds: How long it took.
+        depth: How many documents it looked at.
+        shortened: Whether that is fewer than was asked for, because time was short.
+    """
 
     stage: Stage
     search: Search
     before: Search
     seconds: float
+    depth: int = 0
+    shortened: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,37 +128,59 @@ class Pipeline:
             TamisError: The first stage failed.
         """
         last = search.options.stop_after
-        for number, stage in enumerate(self.stages):
-            if last is not None and stage.kind > last:
-                break
+        stages = [stage for stage in self.stages if last is None or stage.kind <= last]
+        for number, stage in enumerate(stages):
+            # The first stage is not held back for others: without it there is no answer.
+            later = stages[number + 1 :] if number else None
             before = time.perf_counter()
             try:
-                after = await self._bounded(stage, search, deadline)
+                share = _share(stage, later, search, deadline)
+                after = await _bounded(stage, share)
             except Exception as error:
                 if number == 0:
                     raise
                 await emit(_left_out(stage, error))
                 continue
             seconds = time.perf_counter() - before
-            await emit(StageDone(stage, after, search, seconds))
-            search = replace(after, clock=Clock())
+            stage.pace.took(share.size, seconds)
+            await emit(StageDone(stage, after, search, seconds, share.size, share.shortened))
+            search = replace(after, options=search.options, clock=Clock())
         return search
 
-    async def _bounded(self, stage: Stage, search: Search, deadline: float | None) -> Search:
-        own = stage.time_s(search)
-        now = asyncio.get_running_loop().time()
-        ends = [end for end in (deadline, None if own is None else now + own) if end is not None]
-        end = min(ends, default=None)
-        if end is not None and end <= now:
-            raise DeadlineError("no time was left for it")
-        timeout = asyncio.timeout_at(end)
-        try:
-            async with timeout:
-                return await stage(search)
-        except TimeoutError:
-            if timeout.expired():
-                raise DeadlineError(f"it did not end within {1000 * (end - now):.0f} ms") from None  # type: ignore[operator]
-            raise
+
+def _share(
+    stage: Stage, later: Sequence[Stage] | None, search: Search, deadline: float | None
+) -> budget.Share:
+    """What the stage is given of the time that is left.
+
+    Raises:
+        DeadlineError: It could do nothing with it.
+    """
+    own = stage.time_s(search)
+    left = math.inf if deadline is None else deadline - asyncio.get_running_loop().time()
+    if own is not None and own < left:  # a time that the request fixes is the stage's alone
+        left, later = own, later and ()
+    if left <= 0:
+        raise DeadlineError("no time was left for it")
+    if later is None or left == math.inf:
+        return budget.Share(search, left, stage.size(search))
+    return budget.share(stage, later, search, left)
+
+
+async def _bounded(stage: Stage, share: budget.Share) -> Search:
+    if share.seconds == math.inf:
+        return await stage(share.search)
+    deadline = asyncio.get_running_loop().time() + share.seconds
+    timeout = asyncio.timeout_at(deadline)
+    try:
+        async with timeout:
+            return await stage(replace(share.search, deadline=deadline))
+    except TimeoutError:
+        if timeout.expired():
+            stage.pace.took(share.size, CUT_OFF * share.seconds)
+            message = f"it did not end within {1000 * share.seconds:.0f} ms"
+            raise DeadlineError(message) from None
+        raise
 
 
 def _left_out(stage: Stage, error: Exception) -> StageLeftOut:

@@ -1,5 +1,6 @@
 """The values that a search is made of, on its way through the pipeline."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -83,6 +84,7 @@ class Search:
         context: What the refiner made.
         source: Where the query's representations came from.
         warnings: What the caller should know.
+        deadline: When the present stage must be over, on the event loop's clock.
         clock: Where the present stage's time goes.
     """
 
@@ -98,4 +100,5 @@ class Search:
     context: Context | None = None
     source: Source | None = None
     warnings: tuple[TamisError, ...] = ()
+    deadline: float = math.inf
     clock: Clock = field(default_factory=Clock)

@@ -4,7 +4,7 @@ import asyncio
 import math
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from qdrant_client import models
 
@@ -17,6 +17,7 @@ from tamis.server.cache.embeddings import Source
 from tamis.server.collections import Collections, point_id
 from tamis.server.content import RawContent
 from tamis.server.encoders import Encoders
+from tamis.server.pace import Pace
 from tamis.server.pipeline import SkipStage
 from tamis.server.plans import ask
 from tamis.server.search import Context, ContextPart, Search
@@ -30,6 +31,7 @@ class Retrieve:
 
     Attributes:
         also: Representations that later stages will want: the same forward pass makes them.
+        index_pace: How long the index takes.
     """
 
     name: str
@@ -38,6 +40,8 @@ class Retrieve:
     collections: Collections
     depth: int
     also: Collection[str] = ()
+    pace: Pace = field(default_factory=Pace)
+    index_pace: Pace = field(default_factory=Pace)
 
     @property
     def kind(self) -> pb.Stage.ValueType:
@@ -50,13 +54,18 @@ class Retrieve:
     def time_s(self, search: Search) -> float | None:
         return None
 
+    def size(self, search: Search) -> int:
+        return max(search.k, search.options.retrieve_depth or self.depth)
+
+    def shortened(self, search: Search, size: int) -> Search | None:
+        return None  # an index takes hardly less time for fewer
+
     async def __call__(self, search: Search) -> Search:
         collection = await self.collections.schema(search.collection)
         started = time.perf_counter()
         query, source = await self._encoded(search)
         search.clock.encode_s += time.perf_counter() - started
-        depth = max(search.k, search.options.retrieve_depth or self.depth)
-        plan = self.retriever.plan(query, depth)
+        plan = self.retriever.plan(query, self.size(search))
         if plan is None:
             raise InputError(
                 f"query: {self.name} needs one of {', '.join(self.retriever.needs)}; this query "
@@ -66,6 +75,7 @@ class Retrieve:
         started = time.perf_counter()
         points = await ask(self.collections.store, search.collection, plan, search.where)
         search.clock.index_s += time.perf_counter() - started
+        self.index_pace.took(self.size(search), search.clock.index_s)
         payloads = {point.payload["id"]: point.payload for point in points if point.payload}
         candidates = [
             Candidate(point.payload["id"], point.score, Content(text=point.payload.get("text")))
@@ -93,8 +103,14 @@ class Retrieve:
         if search.content is None:
             return Query(Content(), search.given), None
         needed = {*self.retriever.needs, *self.also} - search.given.keys()
+        # An encoding without time to search for it is of no use.
+        deadline = search.deadline - self.index_pace.seconds(self.size(search))
         query, source = await self.encoders.query(
-            search.content, needed, policy=search.options.policy, bulk=search.options.bulk
+            search.content,
+            needed,
+            policy=search.options.policy,
+            bulk=search.options.bulk,
+            deadline=deadline,
         )
         return replace(query, representations={**query.representations, **search.given}), source
 
@@ -126,6 +142,7 @@ class Rerank:
     reranker: Reranker
     collections: Collections
     depth: int
+    pace: Pace = field(default_factory=Pace)
 
     @property
     def kind(self) -> pb.Stage.ValueType:
@@ -138,10 +155,19 @@ class Rerank:
     def time_s(self, search: Search) -> float | None:
         return search.options.rerank_time_s
 
-    async def __call__(self, search: Search) -> Search:
-        query, depth = _input(search, search.options.rerank_depth, self.depth)
+    def size(self, search: Search) -> int:
+        depth = _depth(search.options.rerank_depth, self.depth)
         # Scores of two methods cannot stand in one ranking, so all that is returned is reranked.
-        head = search.candidates[: max(depth, search.k)]
+        return min(max(depth, search.k), len(search.candidates)) if depth else 0
+
+    def shortened(self, search: Search, size: int) -> Search | None:
+        if size < min(search.k, len(search.candidates)):
+            return None
+        return replace(search, options=replace(search.options, rerank_depth=size))
+
+    async def __call__(self, search: Search) -> Search:
+        query = _query(search, _depth(search.options.rerank_depth, self.depth))
+        head = search.candidates[: self.size(search)]
         plans = self.reranker.plans(query, len(head))
         if plans:
             return replace(search, candidates=await self._in_the_index(search, plans, head))
@@ -198,6 +224,7 @@ class Refine:
     encoders: Encoders
     collections: Collections
     depth: int
+    pace: Pace = field(default_factory=Pace)
 
     @property
     def kind(self) -> pb.Stage.ValueType:
@@ -210,9 +237,18 @@ class Refine:
     def time_s(self, search: Search) -> float | None:
         return search.options.refine_time_s
 
+    def size(self, search: Search) -> int:
+        return min(_depth(search.options.refine_depth, self.depth), len(search.candidates))
+
+    def shortened(self, search: Search, size: int) -> Search | None:
+        if not size:
+            return None
+        return replace(search, options=replace(search.options, refine_depth=size))
+
     async def __call__(self, search: Search) -> Search:
-        query, depth = _input(search, search.options.refine_depth, self.depth)
-        payloads = [search.payloads[c.document_id] for c in search.candidates[:depth]]
+        query = _query(search, _depth(search.options.refine_depth, self.depth))
+        head = search.candidates[: self.size(search)]
+        payloads = [search.payloads[candidate.document_id] for candidate in head]
         documents = []
         for payload in payloads:
             image = await self.collections.image(search.collection, payload)
@@ -258,18 +294,21 @@ class Refine:
         return Context(tuple(parts), before, after)
 
 
-def _input(search: Search, asked: int | None, own: int) -> tuple[Query, int]:
-    """What a later stage works on: the query, and how many candidates it looks at.
+def _depth(asked: int | None, own: int) -> int:
+    return own if asked is None else asked
+
+
+def _query(search: Search, depth: int) -> Query:
+    """The query, where a later stage has something to work on.
 
     Raises:
-        SkipStage: There is nothing to work on.
+        SkipStage: It has not.
     """
-    depth = own if asked is None else asked
     if depth == 0:
         raise SkipStage(pb.SKIP_REASON_DISABLED, "its depth is 0")
     if not search.candidates or search.query is None:
         raise SkipStage(pb.SKIP_REASON_NO_INPUT, "there are no candidates")
-    return search.query, depth
+    return search.query
 
 
 def _words(text: str) -> int:

@@ -233,6 +233,8 @@ class _Responses:
                 model_us=_us(clock.model_s),
             ),
             method=event.stage.method,
+            depth=event.depth,
+            shortened=event.shortened,
         )
 
 
