@@ -11,6 +11,20 @@ from tamis.server.store.supervisor import Supervisor
 
 
 @asynccontextmanager
+async def open_index(settings: StoreSettings) -> AsyncIterator[str]:
+    """The index's address, with an engine process of its own where the settings name none.
+
+    Raises:
+        StoreUnavailableError: The engine cannot start.
+    """
+    if settings.url:
+        yield settings.url
+        return
+    async with Supervisor(Path(settings.folder) / "engine") as engine:
+        yield engine.target
+
+
+@asynccontextmanager
 async def open_store(settings: StoreSettings) -> AsyncIterator[VectorStore]:
     """The store, with an engine process of its own where the settings name no address.
 
@@ -21,15 +35,8 @@ async def open_store(settings: StoreSettings) -> AsyncIterator[VectorStore]:
         StoreUnavailableError: The engine cannot start.
         InputError: The address is not one.
     """
-    if settings.url:
-        store = QdrantStore(channel_to(settings.url), timeout_s=settings.timeout_s)
-        try:
-            yield store
-        finally:
-            await store.close()
-        return
-    async with Supervisor(Path(settings.folder) / "engine") as engine:
-        store = QdrantStore(channel_to(engine.target), timeout_s=settings.timeout_s)
+    async with open_index(settings) as url:
+        store = QdrantStore(channel_to(url), timeout_s=settings.timeout_s)
         try:
             yield store
         finally:

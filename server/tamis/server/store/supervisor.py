@@ -3,11 +3,9 @@
 import asyncio
 import contextlib
 import logging
-import os
 import shutil
-import sys
 import tempfile
-from asyncio.subprocess import DEVNULL, PIPE, Process
+from asyncio.subprocess import PIPE, Process
 from collections import deque
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +14,7 @@ from typing import Self
 import grpc
 from qdrant_client.grpc import HealthCheckRequest, QdrantStub
 
+from tamis.server import children
 from tamis.server.store import StoreUnavailableError
 
 _LOG = logging.getLogger(__name__)
@@ -23,10 +22,6 @@ _LOG = logging.getLogger(__name__)
 _START_S = 120.0
 # How long it may take to write what is left and go, in seconds.
 _STOP_S = 30.0
-# The first and the longest pause before it is started again, in seconds.
-_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 10.0
-# After that long it is taken to be well again, in seconds.
-_WELL_S = 60.0
 # What the kernel allows for a socket's path on Linux (108) and macOS (104), less the ending zero.
 _LONGEST_PATH = 103
 
@@ -96,32 +91,20 @@ class Supervisor:
     async def _start(self) -> None:
         """Starts a process and returns when it answers."""
         self._said.clear()
-        self._process = process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tamis.server.store.engine"),
+        self._process = process = await children.spawn(
+            "tamis.server.store.engine",
             *("--folder", str(self._folder), "--socket", str(self._socket), "--until-stdin-ends"),
-            stdin=PIPE,  # ends with this process, and the engine with it
-            stdout=DEVNULL,
             stderr=PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            start_new_session=True,  # a Ctrl-C is for the server, which stops the engine last
         )
         self._reading = asyncio.create_task(self._read(process))
-        answered = asyncio.create_task(self._answered())
-        ended = asyncio.create_task(process.wait())
         try:
-            await asyncio.wait(
-                {answered, ended}, timeout=_START_S, return_when=asyncio.FIRST_COMPLETED
-            )
-            if answered.done() and not answered.exception():
-                return
-            if ended.done():
-                await self._reading
-                raise StoreUnavailableError(f"the engine cannot start: {self._last_words}")
-            raise StoreUnavailableError(f"the engine did not answer within {_START_S:g} s")
-        finally:
-            for task in (answered, ended):
-                task.cancel()
-            await asyncio.gather(answered, ended, return_exceptions=True)
+            await children.until_ready(process, self._answered(), _START_S)
+        except children.EndedError as error:
+            await self._reading
+            raise StoreUnavailableError(f"the engine cannot start: {self._last_words}") from error
+        except TimeoutError as error:
+            message = f"the engine did not answer within {_START_S:g} s"
+            raise StoreUnavailableError(message) from error
 
     @property
     def _last_words(self) -> str:
@@ -153,23 +136,24 @@ class Supervisor:
             _LOG.log(level, "engine: %s", text)
 
     async def _watch(self) -> None:
-        """Starts the engine again, whenever it ends, after a pause that doubles."""
-        clock, pause_s = asyncio.get_running_loop().time, _PAUSE_S
+        """Starts the engine again, whenever it ends, after a pause."""
+        clock, backoff = asyncio.get_running_loop().time, children.Backoff()
         while self._process:
             since = clock()
             status = await self._process.wait()
-            if clock() - since > _WELL_S:
-                pause_s = _PAUSE_S
             _LOG.error("the engine ended with status %d; starting it again", status)
-            while True:
-                await asyncio.sleep(pause_s)
-                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-                try:
-                    await self._start()
-                    break
-                except (StoreUnavailableError, OSError) as error:
-                    _LOG.error("%s", error)
-                    await self._end()
+            await backoff.pause(clock() - since)
+            while not await self._started():
+                await backoff.pause()
+
+    async def _started(self) -> bool:
+        try:
+            await self._start()
+        except (StoreUnavailableError, OSError) as error:
+            _LOG.error("%s", error)
+            await self._end()
+            return False
+        return True
 
     async def _stop(self) -> None:
         await self._end()
@@ -182,16 +166,7 @@ class Supervisor:
         process, self._process = self._process, None
         if process is None:
             return
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.terminate()
-            try:
-                await asyncio.wait_for(process.wait(), _STOP_S)
-            except TimeoutError:
-                process.kill()
-                await process.wait()
-        if process.stdin:
-            process.stdin.close()
+        await children.end(process, _STOP_S)
         if self._reading:
             await self._reading
 

@@ -4,13 +4,13 @@ import argparse
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import sys
 from pathlib import Path
 
 import grpc
 
+from tamis.server.children import when_orphaned
 from tamis.server.store.engine.collections import Collections, locked
 from tamis.server.store.engine.errors import FolderInUseError
 from tamis.server.store.engine.service import handlers
@@ -27,13 +27,12 @@ async def _serve(collections: Collections, arguments: argparse.Namespace) -> Non
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     if arguments.until_stdin_ends:
-        # The other end is held by whoever started us: it ends when they do, however they do.
-        def heard() -> None:
-            if not os.read(sys.stdin.fileno(), 4096):
-                orphaned.set()
-                stopped.set()
 
-        loop.add_reader(sys.stdin.fileno(), heard)
+        def leave() -> None:
+            orphaned.set()
+            stopped.set()
+
+        when_orphaned(leave)
     server = grpc.aio.server(
         options=[
             ("grpc.max_receive_message_length", arguments.max_message_bytes),
