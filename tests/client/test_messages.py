@@ -11,7 +11,17 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as some
 
-from tamis.client import Document, Query, SkipReason, SparseVector, Stage, Tensor, enums, messages
+from tamis.client import (
+    Document,
+    Query,
+    SkipReason,
+    SparseVector,
+    Stage,
+    StageResult,
+    Tensor,
+    enums,
+    messages,
+)
 from tamis.v1 import (
     context_pb2,
     document_pb2,
@@ -101,6 +111,15 @@ def test_what_a_newer_server_says_is_unknown_and_no_error() -> None:
     assert event is not None
     assert (event.stage, event.reason) == (Stage.UNKNOWN, SkipReason.UNKNOWN)  # type: ignore[union-attr]
     assert messages.event(retrieval_service_pb2.SearchResponse(stage=1)) is None  # type: ignore[arg-type]
+
+
+def test_a_result_says_how_much_it_looked_at() -> None:
+    result = stage_pb2.StageResult(method="max_sim", depth=12, shortened=True)
+    event = messages.event(
+        retrieval_service_pb2.SearchResponse(stage=stage_pb2.STAGE_RERANK, result=result)
+    )
+    assert isinstance(event, StageResult)
+    assert (event.stage, event.depth, event.shortened) == (enums.Stage.RERANK, 12, True)
 
 
 def test_a_context_comes_back_whole() -> None:

@@ -252,6 +252,8 @@ def _result(stage: enums.Stage, message: stage_pb2.StageResult) -> types.StageRe
             timing.total_us, timing.encode_us, timing.index_us, timing.model_us
         ),
         context=context(message.context) if message.HasField("context") else None,
+        depth=message.depth,
+        shortened=message.shortened,
     )
 
 

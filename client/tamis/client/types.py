@@ -85,6 +85,8 @@ class StageResult:
         method: The pipeline's method, such as `hybrid` or `max_sim`.
         timing: Where the time went.
         context: What a model can read. Only of the last stage.
+        depth: How many documents the stage looked at.
+        shortened: Whether that is fewer than was asked for, because time was short.
     """
 
     stage: Stage
@@ -92,6 +94,8 @@ class StageResult:
     method: str = ""
     timing: StageTiming = StageTiming()
     context: Context | None = None
+    depth: int = 0
+    shortened: bool = False
 
 
 @dataclass(frozen=True, slots=True)
