@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from tamis.models.encoders.tamis_mini import Quantised, TamisMiniRecipe
+from tamis.models.encoders.tamis_mini import TamisMiniRecipe
 from tamis.models.runtimes.folder import text
 
 DIM, WIDTH, SIZE, PATCH = 8, 5, 96, 8
@@ -16,7 +16,7 @@ DIM, WIDTH, SIZE, PATCH = 8, 5, 96, 8
 def tiny_tower(folder: Path, *, int8: bool = False) -> Path:
     """Writes a folder that `TamisMini` serves; with `int8`, one with a second graph."""
     folder.mkdir(parents=True, exist_ok=True)
-    graphs = {"model.onnx": graph(seed=0)} | ({"model.int8.onnx": graph(seed=1)} if int8 else {})
+    graphs = {"vision.onnx": graph(seed=0)} | ({"vision.int8.onnx": graph(seed=1)} if int8 else {})
     for name, content in graphs.items():
         (folder / name).write_bytes(content)
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in graphs.items()}
@@ -24,8 +24,7 @@ def tiny_tower(folder: Path, *, int8: bool = False) -> Path:
         name="tiny",
         method="tamis_mini",
         licence="Apache-2.0",
-        graph="model.onnx",
-        sha256=digests["model.onnx"],
+        files=digests,
         space="all-MiniLM-L6-v2",
         dim=DIM,
         width=WIDTH,
@@ -33,9 +32,6 @@ def tiny_tower(folder: Path, *, int8: bool = False) -> Path:
         patch=PATCH,
         resize="pad",
         fill=(255, 255, 255),
-        int8=Quantised(graph="model.int8.onnx", sha256=digests["model.int8.onnx"])
-        if int8
-        else None,
     )
     (folder / "model.toml").write_text(text(recipe))
     return folder

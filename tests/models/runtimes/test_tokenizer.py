@@ -40,7 +40,7 @@ def test_a_batch_is_padded_to_its_longest(folder: Path) -> None:
     ]
     assert batch.attention_mask.tolist() == (batch.input_ids != 0).astype(int).tolist()
     assert batch.lengths.tolist() == [3, 7, 2]
-    assert all(array.dtype == np.int64 for array in batch.inputs().values())
+    assert all(array.dtype == np.int64 for array in batch.inputs(types=True).values())
 
 
 def test_what_is_beyond_the_length_is_cut_and_the_end_is_kept(folder: Path) -> None:

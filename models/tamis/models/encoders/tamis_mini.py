@@ -15,33 +15,20 @@ import numpy as np
 
 from tamis.models.encoders import Encoder
 from tamis.models.errors import ModelError
+from tamis.models.runtimes import Session
 from tamis.models.runtimes.fit import WHITE, fit
-from tamis.models.runtimes.folder import ModelFolder, Recipe
-from tamis.models.runtimes.onnx import OnnxSession
+from tamis.models.runtimes.folder import EncoderRecipe, ModelFolder
 from tamis.models.types import Content, Encoding, Head, Kind, Modality, Side, VisualTokens
 
 __all__ = ("TamisMini",)
 
 OWN = Path(__file__).parents[1] / "weights" / "tamis_mini"
-PRECISIONS = ("float32", "int8")
+GRAPHS = {"float32": "vision", "int8": "vision.int8"}  # by precision, in one folder
 FIT = ("pad", WHITE)  # what `runtimes.fit` does, in the words of model.toml
 
 
 @dataclass(frozen=True, kw_only=True)
-class Quantised:
-    """The int8 graph beside the float32 one.
-
-    Attributes:
-        graph: The ONNX file in the folder.
-        sha256: Of that file, in hexadecimal.
-    """
-
-    graph: str
-    sha256: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class TamisMiniRecipe(Recipe):
+class TamisMiniRecipe(EncoderRecipe):
     """tamis-mini's `model.toml`.
 
     Attributes:
@@ -50,7 +37,6 @@ class TamisMiniRecipe(Recipe):
         patch: The side of a patch, in pixels.
         resize: How a picture is made a square.
         fill: The colour beside a picture that is none.
-        int8: The quantised graph, where there is one.
     """
 
     width: int
@@ -58,7 +44,6 @@ class TamisMiniRecipe(Recipe):
     patch: int
     resize: str
     fill: tuple[int, ...]
-    int8: Quantised | None = None
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -87,8 +72,8 @@ class TamisMini(Encoder):
     threads: int = 0
 
     def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"precision must be {' or '.join(PRECISIONS)}, not {self.precision!r}")
+        if self.precision not in GRAPHS:
+            raise ValueError(f"precision must be {' or '.join(GRAPHS)}, not {self.precision!r}")
         _ = self._session  # a missing file is found now, not by a query
 
     @cached_property
@@ -104,16 +89,15 @@ class TamisMini(Encoder):
                 f"{where}: resize and fill: {declared.resize!r} and {list(declared.fill)}, where "
                 f"this tamis knows {FIT[0]!r} and {list(FIT[1])}"
             )
-        if self.precision == "float32":
-            return replace(declared, int8=None)
-        if declared.int8 is None:
-            raise ModelError(f"{where}: has no int8 graph")
-        chosen = declared.int8
-        return replace(declared, graph=chosen.graph, sha256=chosen.sha256, int8=None)
+        graph = f"{GRAPHS[self.precision]}.onnx"
+        if graph not in declared.files:
+            raise ModelError(f"{where}: has no {self.precision} graph")
+        files = {graph: declared.files[graph]}
+        return replace(declared, precision=self.precision, files=files)
 
     @cached_property
-    def _session(self) -> OnnxSession:
-        return OnnxSession.open(self._model.graph, threads=self.threads)
+    def _session(self) -> Session:
+        return self._model.session(GRAPHS[self.precision], threads=self.threads)
 
     @property
     def heads(self) -> Mapping[str, Head]:

