@@ -16,6 +16,7 @@ from tamis.models.refiners import TextRefiner, VisualRefiner
 from tamis.models.rerankers import Reranker
 from tamis.models.retrievers import Retriever
 from tamis.models.types import Content, Head, Side
+from tamis.server.admission import Admission
 from tamis.server.cache.embeddings import EmbeddingCache
 from tamis.server.collections import Collections
 from tamis.server.config import MethodSettings, PipelineSettings, ServerSettings
@@ -61,19 +62,22 @@ class App:
     def serve_on(self, server: grpc.aio.Server, *, drain: Callable[[], None]) -> None:
         """Adds `tamis.v1` and `inference` to a server. `drain` is called to let it go."""
         limits = self.settings.limits
-        retrieval = RetrievalService(self.pipelines, self.collections, self.settings, self.metrics)
+        admission = Admission(limits, self.metrics)
+        retrieval = RetrievalService(
+            self.pipelines, self.collections, self.settings, self.metrics, admission
+        )
         retrieval_service_pb2_grpc.add_RetrievalServiceServicer_to_server(retrieval, server)
         collection_service_pb2_grpc.add_CollectionServiceServicer_to_server(
             CollectionService(self.collections, self.ingest, limits), server
         )
         embedding_service_pb2_grpc.add_EmbeddingServiceServicer_to_server(
-            EmbeddingService(self.encoders, limits), server
+            EmbeddingService(self.encoders, limits, admission), server
         )
         rerank_service_pb2_grpc.add_RerankServiceServicer_to_server(
-            RerankService(self.pipelines, self.encoders, limits), server
+            RerankService(self.pipelines, self.encoders, limits, admission), server
         )
         refine_service_pb2_grpc.add_RefineServiceServicer_to_server(
-            RefineService(self.pipelines, limits), server
+            RefineService(self.pipelines, limits, admission), server
         )
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(
             ModelService(self.encoders), server

@@ -21,7 +21,9 @@ class Limits:
         max_image_pixels: Pixels of one decoded image.
         max_metadata_bytes: Bytes of one document's metadata, as JSON.
         max_batch_inputs: Inputs of one Embed call, documents of one UpsertDocuments message.
-        max_in_flight: Searches in flight.
+        max_in_flight: Searches and single calls to models in flight.
+        max_in_flight_per_tenant: Those of one tenant, which a call names in its metadata as
+            `x-tenant-id`; calls that name none are one tenant. 0 for no such limit.
     """
 
     max_k: int = 1_000
@@ -32,6 +34,7 @@ class Limits:
     max_metadata_bytes: int = 64 << 10
     max_batch_inputs: int = 256
     max_in_flight: int = 256
+    max_in_flight_per_tenant: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +197,7 @@ class ServerSettings:
 
     Attributes:
         listen: Where to listen, as gRPC writes it: ``[::]:50051``; port 0 takes any free one.
+        workers: Processes that share the port, each with its own models; one index for all.
         metrics_port: Where Prometheus finds the metrics; 0 turns them off.
         drain_s: How long searches in flight may go on after SIGTERM, in seconds.
         search_timeout_s: The deadline of a search that brings none, in seconds.
@@ -203,6 +207,7 @@ class ServerSettings:
     encoders: dict[str, MethodSettings]
     pipelines: dict[str, PipelineSettings]
     listen: str = "[::]:50051"
+    workers: int = 1
     metrics_port: int = 0
     drain_s: float = 30.0
     search_timeout_s: float = 10.0
@@ -213,6 +218,8 @@ class ServerSettings:
     store: StoreSettings = field(default_factory=StoreSettings)
 
     def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise ValueError(f"workers must be at least 1, not {self.workers}")
         if "default" not in self.pipelines:
             raise ValueError("pipelines.default: missing")
 

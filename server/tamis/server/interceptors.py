@@ -15,7 +15,7 @@ import grpc.aio
 from structlog.types import FilteringBoundLogger
 
 from tamis.models.errors import InputError
-from tamis.server import errors, logs
+from tamis.server import admission, errors, logs
 from tamis.server.metrics import CallMetrics, Metrics
 
 REQUEST_ID: Final = "x-request-id"
@@ -138,6 +138,7 @@ class _Call:
         metadata = dict(context.invocation_metadata())
         self._id = _request_id(metadata.get(REQUEST_ID))
         self._trace = metadata.get(TRACEPARENT)
+        admission.tenant.set(metadata.get(admission.TENANT, "")[: admission.MAX_TENANT])
         logs.request_id.set(self._id)
         # Past __getattr__, because they are used most.
         self.write = context.write

@@ -7,6 +7,7 @@ import grpc.aio
 
 from tamis.models.errors import InputError
 from tamis.models.types import Encoding, Side
+from tamis.server.admission import Admission
 from tamis.server.config import Limits
 from tamis.server.content import raw_content
 from tamis.server.encoders import Encoders
@@ -30,9 +31,12 @@ STREAM_AT_ONCE = 64
 class EmbeddingService(EmbeddingServiceServicer):
     """Encodes queries and documents."""
 
-    def __init__(self, encoders: Encoders, limits: Limits) -> None:
+    def __init__(
+        self, encoders: Encoders, limits: Limits, admission: Admission | None = None
+    ) -> None:
         self._encoders = encoders
         self._limits = limits
+        self._admission = admission or Admission(limits)
 
     async def Embed(  # noqa: N802 - gRPC's name
         self, request: pb.EmbedRequest, context: grpc.aio.ServicerContext[object, object]
@@ -41,12 +45,13 @@ class EmbeddingService(EmbeddingServiceServicer):
         if not 1 <= len(request.inputs) <= most:
             raise InputError(f"inputs: {len(request.inputs)}; from 1 to {most}")
         self._check_heads(request.encoder, request.heads)
-        results = await together(
-            *(
-                self._embed(request, content, where=f"inputs[{number}]")
-                for number, content in enumerate(request.inputs)
+        with self._admission.place():
+            results = await together(
+                *(
+                    self._embed(request, content, where=f"inputs[{number}]")
+                    for number, content in enumerate(request.inputs)
+                )
             )
-        )
         return pb.EmbedResponse(results=results)
 
     async def EmbedStream(  # type: ignore[override]  # noqa: N802 - writes, never yields

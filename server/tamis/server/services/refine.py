@@ -7,6 +7,7 @@ import grpc.aio
 
 from tamis.models.errors import InputError, TamisError
 from tamis.models.types import Content, Query
+from tamis.server.admission import Admission
 from tamis.server.config import Limits
 from tamis.server.content import raw_content
 from tamis.server.errors import UnimplementedError
@@ -26,9 +27,15 @@ MAX_DOCUMENTS = 100
 class RefineService(RefineServiceServicer):
     """Turns documents that the caller brings into one context."""
 
-    def __init__(self, pipelines: Mapping[str, Pipeline], limits: Limits) -> None:
+    def __init__(
+        self,
+        pipelines: Mapping[str, Pipeline],
+        limits: Limits,
+        admission: Admission | None = None,
+    ) -> None:
         self._pipelines = pipelines
         self._limits = limits
+        self._admission = admission or Admission(limits)
 
     async def Refine(  # noqa: N802 - gRPC's name
         self, request: pb.RefineRequest, context: grpc.aio.ServicerContext[object, object]
@@ -42,7 +49,8 @@ class RefineService(RefineServiceServicer):
             query = Query(Content(text=asked.text, instruction=asked.instruction))
         documents, failures = supplied(request.documents, self._limits, MAX_DOCUMENTS)
         budget = request.budget if request.HasField("budget") else None
-        made = await together(*(_refined(stage, query, d, budget) for d in documents))
+        with self._admission.place():
+            made = await together(*(_refined(stage, query, d, budget) for d in documents))
         contexts = [one for one in made if isinstance(one, Context)]
         failures += failed(
             (name, error)

@@ -7,6 +7,7 @@ import grpc.aio
 
 from tamis.models.errors import TamisError
 from tamis.models.types import Candidate, Content, Representation, Side
+from tamis.server.admission import Admission
 from tamis.server.config import Limits
 from tamis.server.content import RawContent, raw_content
 from tamis.server.encoders import Encoders
@@ -26,15 +27,24 @@ class RerankService(RerankServiceServicer):
     """Orders documents that the caller brings."""
 
     def __init__(
-        self, pipelines: Mapping[str, Pipeline], encoders: Encoders, limits: Limits
+        self,
+        pipelines: Mapping[str, Pipeline],
+        encoders: Encoders,
+        limits: Limits,
+        admission: Admission | None = None,
     ) -> None:
         self._pipelines = pipelines
         self._encoders = encoders
         self._limits = limits
+        self._admission = admission or Admission(limits)
 
     async def Rerank(  # noqa: N802 - gRPC's name
         self, request: pb.RerankRequest, context: grpc.aio.ServicerContext[object, object]
     ) -> pb.RerankResponse:
+        with self._admission.place():
+            return await self._reranked(request)
+
+    async def _reranked(self, request: pb.RerankRequest) -> pb.RerankResponse:
         reranker = chosen(self._pipelines, request).stage(Rerank).reranker
         asked = raw_content(request.query, self._limits, where="query")
         documents, failures = supplied(request.documents, self._limits, MAX_DOCUMENTS)

@@ -3,18 +3,17 @@
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 import grpc.aio
 
 from tamis.models.errors import InputError
+from tamis.server.admission import Admission
 from tamis.server.cache.embeddings import Source
 from tamis.server.collections import Collections
 from tamis.server.config import ServerSettings
 from tamis.server.errors import (
     DeadlineError,
-    OverloadedError,
     failure_of,
     logged,
 )
@@ -53,12 +52,13 @@ class RetrievalService(RetrievalServiceServicer):
         collections: Collections,
         settings: ServerSettings,
         metrics: Metrics | None = None,
+        admission: Admission | None = None,
     ) -> None:
         self._pipelines = pipelines
         self._collections = collections
         self._settings = settings
         self._metrics = metrics or Metrics()
-        self._in_flight = 0
+        self._admission = admission or Admission(settings.limits, metrics)
 
     async def Search(  # type: ignore[override]  # noqa: N802 - gRPC's name; writes, never yields
         self,
@@ -117,7 +117,7 @@ class RetrievalService(RetrievalServiceServicer):
         """
         started = time.perf_counter()
         deadline = asyncio.get_running_loop().time() + self._time_s(timeout_s)
-        with self._place():
+        with self._admission.place():
             pipeline = chosen(self._pipelines, request)
             search = search_of(request, self._settings.limits)
             responses = _Responses(request, search, self._collections, write, self._metrics)
@@ -130,18 +130,6 @@ class RetrievalService(RetrievalServiceServicer):
         if timeout_s <= 0:
             raise DeadlineError("the deadline had passed when the request arrived")
         return timeout_s - min(REPLY_S, timeout_s / 10)
-
-    @contextmanager
-    def _place(self) -> Iterator[None]:
-        most = self._settings.limits.max_in_flight
-        if self._in_flight >= most:
-            self._metrics.shed("in_flight")
-            raise OverloadedError(f"{self._in_flight} searches are in flight; at most {most}")
-        self._in_flight += 1
-        try:
-            yield
-        finally:
-            self._in_flight -= 1
 
 
 class _Responses:
