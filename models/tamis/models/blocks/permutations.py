@@ -1,0 +1,44 @@
+"""Orders that language models write, made whole: whatever was written, each place comes once."""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+LETTER = re.compile(r"(?<![^\W\d_])[A-Z](?![^\W\d_])")  # a capital that is no part of a word
+
+
+def repaired(places: Iterable[int], count: int) -> tuple[int, ...]:
+    """The places from 0 to `count - 1`, each once.
+
+    Repeated ones count where they stand first, others than these do not count, and those that are
+    missing follow in rising order.
+    """
+    named = [place for place in dict.fromkeys(places) if 0 <= place < count]
+    return (*named, *(place for place in range(count) if place not in {*named}))
+
+
+def parse_numbers(text: str, count: int) -> tuple[int, ...]:
+    """The order that a text such as ``[2] > [1] > [3]`` names, counting from 1.
+
+    Every run of digits counts as a number, wherever it stands. Digits of any script are read, and
+    so are those in circles, in brackets and as exponents.
+    """
+    digits = "".join(_digit(character) for character in text)
+    # Longer than the largest place is out of range, and may be too long to be read at all.
+    numbers = (run.lstrip("0") for run in digits.split())
+    return repaired((int(n) - 1 for n in numbers if 0 < len(n) <= len(str(count))), count)
+
+
+def parse_letters(text: str, count: int) -> tuple[int, ...]:
+    """The order that a text such as ``[B] > [A] > [C]`` names; words are not read."""
+    return repaired((ord(letter) - ord("A") for letter in LETTER.findall(text)), count)
+
+
+def after_reasoning(text: str) -> str:
+    """What a reasoning model writes after its last ``</think>``; all of it where there is none."""
+    return text.rpartition("</think>")[2]
+
+
+def _digit(character: str) -> str:
+    value = unicodedata.digit(character, None)
+    return " " if value is None else str(value)
