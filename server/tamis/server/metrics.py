@@ -1,6 +1,7 @@
 """Every Prometheus name of the server, in one place. Knows nothing of what it counts."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import (
@@ -11,6 +12,7 @@ from prometheus_client import (
     ProcessCollector,
     start_http_server,
 )
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from tamis.models.errors import SettingsError
 
@@ -20,6 +22,7 @@ SECONDS = (
     *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
 )
 SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0)
+STAGES = ("retrieve", "rerank", "refine")
 COSTS = (*(4.0**power for power in range(2, 11)),)  # tokens, from 16 to a million
 
 
@@ -136,7 +139,8 @@ class Metrics:
         self._queue_wait = self._histogram(
             "tamis_queue_wait_seconds", "How long an input waited for a batch.", (*model, "lane"))
         self._queue_depth = Gauge(
-            "tamis_queue_depth", "Inputs that wait for a batch.", model, registry=self.registry)
+            "tamis_queue_depth", "Inputs that wait for a batch.", model, registry=self.registry,
+            multiprocess_mode="livesum")
         self._batch_size = self._histogram(
             "tamis_batch_size", "Inputs of a batch.", model, SIZES)
         self._batch_cost = self._histogram(
@@ -158,6 +162,10 @@ class Metrics:
         self._handling = self._histogram(
             "grpc_server_handling_seconds", "How long calls took.", method)
         # fmt: on
+        self._stages = {
+            name: (self._stage_seconds.labels(name), self._time_to_stage.labels(name))
+            for name in STAGES
+        }
 
     def call(self, kind: str, service: str, method: str) -> CallMetrics:
         """Of one gRPC method. `kind` is `unary`, `client_stream`, `server_stream` or `bidi_stream`.
@@ -188,8 +196,9 @@ class Metrics:
 
     def stage_done(self, stage: str, seconds: float, since_request_s: float) -> None:
         """A stage has a result: so long it took, and so long after the request it is there."""
-        self._stage_seconds.labels(stage).observe(seconds)
-        self._time_to_stage.labels(stage).observe(since_request_s)
+        taken, since_request = self._stages[stage]
+        taken.observe(seconds)
+        since_request.observe(since_request_s)
 
     def stage_skipped(self, stage: str, reason: str) -> None:
         """A stage was left out."""
@@ -216,7 +225,33 @@ class Metrics:
         return Histogram(name, help_text, labels, registry=self.registry, buckets=buckets)
 
 
-def serve_metrics(port: int, metrics: Metrics, *, address: str = "0.0.0.0") -> WSGIServer:  # noqa: S104 - Prometheus asks from outside
+class WorkerMetrics:
+    """What the workers of one server count, added up; those that have ended count on.
+
+    Each worker writes to files in `folder`, because its environment names it: see `environment`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = str(folder)
+        self.registry = CollectorRegistry()
+        MultiProcessCollector(self.registry, path=self._folder)  # type: ignore[no-untyped-call]
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What a worker's environment must have when it starts."""
+        return {"PROMETHEUS_MULTIPROC_DIR": self._folder}
+
+    def ended(self, pid: int) -> None:
+        """A worker is gone, and what it had in its queues."""
+        mark_process_dead(pid, path=self._folder)  # type: ignore[no-untyped-call]
+
+
+def serve_metrics(
+    port: int,
+    metrics: Metrics | WorkerMetrics,
+    *,
+    address: str = "0.0.0.0",  # noqa: S104 - Prometheus asks from outside
+) -> WSGIServer:
     """Answers Prometheus on a port, from a daemon thread; port 0 takes any free one.
 
     Returns the HTTP server: `server_port` is its port, and `shutdown` and `server_close` end it.

@@ -81,13 +81,19 @@ def serve(
     ] = None,
     listen: Annotated[str | None, typer.Option(help="Where to listen, as HOST:PORT.")] = None,
     data: Annotated[Path | None, typer.Option(help="Where documents are kept.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that share the port and the index.")
+    ] = None,
 ) -> None:
-    """Serve until SIGTERM or Ctrl-C; searches in flight may finish."""
+    """Serve until SIGTERM or Ctrl-C; searches in flight may finish.
+
+    With several workers, SIGHUP replaces them one after another, with the settings read again.
+    """
     try:
         from tamis.server.serve import main
     except ModuleNotFoundError as error:
         _missing(error, "tamis serve", "server")
-    main(settings, listen, data)
+    main(settings, listen, data, workers)
 
 
 @app.command()
