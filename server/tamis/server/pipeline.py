@@ -144,7 +144,7 @@ class Pipeline:
             seconds = time.perf_counter() - before
             stage.pace.took(share.size, seconds)
             await emit(StageDone(stage, after, search, seconds, share.size, share.shortened))
-            search = replace(after, options=search.options, clock=Clock())
+            search = replace(after, options=search.options) if share.shortened else after
         return search
 
 
@@ -169,12 +169,12 @@ def _share(
 
 async def _bounded(stage: Stage, share: budget.Share) -> Search:
     if share.seconds == math.inf:
-        return await stage(share.search)
+        return await stage(replace(share.search, clock=Clock()))
     deadline = asyncio.get_running_loop().time() + share.seconds
     timeout = asyncio.timeout_at(deadline)
     try:
         async with timeout:
-            return await stage(replace(share.search, deadline=deadline))
+            return await stage(replace(share.search, clock=Clock(deadline)))
     except TimeoutError:
         if timeout.expired():
             stage.pace.took(share.size, CUT_OFF * share.seconds)

@@ -60,8 +60,9 @@ class Context:
 
 @dataclass(slots=True)
 class Clock:
-    """Where a stage's time goes, in seconds."""
+    """A stage's time: when it ends on the event loop's clock, and where it goes, in seconds."""
 
+    deadline: float = math.inf
     encode_s: float = 0.0
     index_s: float = 0.0
     model_s: float = 0.0
@@ -84,8 +85,7 @@ class Search:
         context: What the refiner made.
         source: Where the query's representations came from.
         warnings: What the caller should know.
-        deadline: When the present stage must be over, on the event loop's clock.
-        clock: Where the present stage's time goes.
+        clock: The present stage's time.
     """
 
     collection: str
@@ -100,5 +100,4 @@ class Search:
     context: Context | None = None
     source: Source | None = None
     warnings: tuple[TamisError, ...] = ()
-    deadline: float = math.inf
     clock: Clock = field(default_factory=Clock)

@@ -104,7 +104,7 @@ class Retrieve:
             return Query(Content(), search.given), None
         needed = {*self.retriever.needs, *self.also} - search.given.keys()
         # An encoding without time to search for it is of no use.
-        deadline = search.deadline - self.index_pace.seconds(self.size(search))
+        deadline = search.clock.deadline - self.index_pace.seconds(self.size(search))
         query, source = await self.encoders.query(
             search.content,
             needed,

@@ -157,38 +157,36 @@ class _Responses:
     async def emit(self, event: Event) -> None:
         if isinstance(event, StageDone):
             self._final = event.stage.kind
-            await self._send(stage=event.stage.kind, result=await self._result(event))
+            response = self._response(event.stage.kind)
+            await self._fill(response.result, event)
+            await self._write(response)
             since_s = time.perf_counter() - self._started
             self._metrics.stage_done(_word(event.stage.kind), event.seconds, since_s)
         else:
             reason = stage_pb2.SkipReason.Name(event.reason).removeprefix("SKIP_REASON_").lower()
             self._metrics.stage_skipped(_word(event.kind), reason)
-            skipped = stage_pb2.StageSkipped(reason=event.reason, message=event.message)
-            await self._send(stage=event.kind, skipped=skipped)
+            response = self._response(event.kind)
+            response.skipped.reason, response.skipped.message = event.reason, event.message
+            await self._write(response)
 
     async def summary(self, search: Asked, seconds: float) -> None:
-        source = pb.EMBEDDING_SOURCE_UNSPECIFIED
+        response = self._response(stage_pb2.STAGE_UNSPECIFIED)
+        summary = response.summary
+        summary.final_stage, summary.total_us = self._final, _us(seconds)
+        summary.warnings.extend(map(failure_of, search.warnings))
         if search.source is not None:
-            source = _SOURCES[search.source]
+            summary.embedding_source = _SOURCES[search.source]
         elif search.given:
-            source = pb.EMBEDDING_SOURCE_REQUEST
-        await self._send(
-            summary=pb.SearchSummary(
-                final_stage=self._final,
-                total_us=_us(seconds),
-                warnings=[failure_of(warning) for warning in search.warnings],
-                embedding_source=source,
-            )
-        )
+            summary.embedding_source = pb.EMBEDDING_SOURCE_REQUEST
+        await self._write(response)
 
-    async def _send(self, **event: object) -> None:
+    def _response(self, stage: stage_pb2.Stage.ValueType) -> pb.SearchResponse:
+        """The next response, whose event is filled in place: a message set whole is copied."""
         response = pb.SearchResponse(
-            request_id=self._request_id,
-            sequence=self._sequence,
-            **event,  # type: ignore[arg-type]
+            request_id=self._request_id, sequence=self._sequence, stage=stage
         )
         self._sequence += 1
-        await self._write(response)
+        return response
 
     async def _document(self, search: Asked, document_id: str) -> document_pb2.Document:
         """The document, made once: most hits of one stage are in the next one too."""
@@ -199,31 +197,23 @@ class _Responses:
             self._documents[document_id] = document(payload, self._request.view, image)
         return self._documents[document_id]
 
-    async def _result(self, event: StageDone) -> stage_pb2.StageResult:
+    async def _fill(self, result: stage_pb2.StageResult, event: StageDone) -> None:
         search, clock = event.search, event.search.clock
         ranks = {c.document_id: rank for rank, c in enumerate(event.before.candidates)}
-        hits = []
         for rank, candidate in enumerate(search.candidates[: search.k]):
             document_id = candidate.document_id
-            hit = stage_pb2.Hit(document_id=document_id, score=candidate.score)
-            hit.movement = ranks.get(document_id, rank) - rank
+            movement = ranks.get(document_id, rank) - rank
+            hit = result.hits.add(document_id=document_id, score=candidate.score, movement=movement)
             if self._request.view != document_pb2.DOCUMENT_VIEW_ID:
                 hit.document.CopyFrom(await self._document(search, document_id))
-            hits.append(hit)
-        return stage_pb2.StageResult(
-            hits=hits,
-            context=None if search.context is None else context_message(search.context),
-            timing=stage_pb2.StageTiming(
-                stage=event.stage.kind,
-                total_us=_us(event.seconds),
-                encode_us=_us(clock.encode_s),
-                index_us=_us(clock.index_s),
-                model_us=_us(clock.model_s),
-            ),
-            method=event.stage.method,
-            depth=event.depth,
-            shortened=event.shortened,
-        )
+        if search.context is not None:
+            result.context.CopyFrom(context_message(search.context))
+        timing = result.timing
+        timing.stage, timing.total_us = event.stage.kind, _us(event.seconds)
+        timing.encode_us, timing.index_us = _us(clock.encode_s), _us(clock.index_s)
+        timing.model_us = _us(clock.model_s)
+        result.method = event.stage.method
+        result.depth, result.shortened = event.depth, event.shortened
 
 
 def context_message(context: Context) -> context_pb2.Context:
