@@ -3,33 +3,33 @@
 import asyncio
 import math
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import AsyncExitStack
-from types import TracebackType
-from typing import Self
+from dataclasses import dataclass
+from types import MappingProxyType, TracebackType
+from typing import Self, cast
 
-from tamis.models.encoders import Encoder
-from tamis.models.errors import InputError
+from tamis.models.encoders import Encoder, TokenEncoder, TokenStates
+from tamis.models.errors import InputError, SettingsError
 from tamis.models.types import Content, Encoding, Head, Query, Representation, Side
-from tamis.server.batcher import Batcher
+from tamis.server.batcher import Watch
 from tamis.server.cache.embeddings import EmbeddingCache, Policy, Source
 from tamis.server.config import BatchSettings
 from tamis.server.content import RawContent
 from tamis.server.errors import NotFoundError
 from tamis.server.metrics import Metrics
+from tamis.server.served import ServedEncoder
 from tamis.server.tasks import together
 
-# Encoders without weights take microseconds on a text of this cost: less than a change of threads.
-CHEAP = 256
 # Characters of a text whose tokens can be counted without a change of threads.
 SHORT = 1_000
 # Where several encoders worked for one query, the slowest source is the one to tell.
 _SLOWEST = (Source.ENCODER, Source.COALESCED, Source.REDIS, Source.LOCAL)
 
-Job = tuple[Content, Side]
-
 
 class Encoders:
-    """Encodes queries and documents. Use it as an async context manager."""
+    """Encodes queries and documents. Use it as an async context manager.
+
+    `heads` and `fingerprints` are live: they follow what `put` and `remove` do.
+    """
 
     def __init__(
         self,
@@ -38,17 +38,19 @@ class Encoders:
         settings: BatchSettings,
         metrics: Metrics | None = None,
     ) -> None:
-        self._encoders = dict(encoders)
         self._cache = cache
-        self._batchers = {
-            name: _batcher(name, encoder, settings, metrics)
-            for name, encoder in self._encoders.items()
-        }
-        self._stack = AsyncExitStack()
+        self._settings = settings
+        self._metrics = metrics
+        self._served: dict[str, ServedEncoder] = {}
+        self._heads: dict[str, Head] = {}
+        self._fingerprints: dict[str, str] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
+        for name, encoder in encoders.items():
+            self._add(name, encoder)
 
     async def __aenter__(self) -> Self:
-        for batcher in self._batchers.values():
-            await self._stack.enter_async_context(batcher)
+        for served in self._served.values():
+            await served.open()
         return self
 
     async def __aexit__(
@@ -57,12 +59,45 @@ class Encoders:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._stack.aclose()
+        for served in self._served.values():
+            await served.close()
+        await asyncio.gather(*self._leaving)
+
+    async def put(self, name: str, encoder: Encoder) -> None:
+        """Puts an encoder into service, in the place of the one of that name.
+
+        From now on every call takes the new one; what the old one has begun it finishes.
+        """
+        old = self._served.get(name)
+        await self._add(name, encoder).open()
+        if old is not None:
+            self._let_go(old)
+
+    def remove(self, name: str) -> None:
+        """Takes an encoder out of service; what it has begun it finishes.
+
+        Raises:
+            NotFoundError: There is none of that name.
+        """
+        old = self.served(name)
+        del self._served[name], self._fingerprints[name]
+        self._set_heads(name, {})
+        self._let_go(old)
 
     @property
     def names(self) -> Collection[str]:
         """The encoders' names in the settings."""
-        return self._encoders.keys()
+        return self._served.keys()
+
+    @property
+    def heads(self) -> Mapping[str, Head]:
+        """Every head of every encoder, as `encoder.head`."""
+        return MappingProxyType(self._heads)
+
+    @property
+    def fingerprints(self) -> Mapping[str, str]:
+        """The encoders' fingerprints, by name."""
+        return MappingProxyType(self._fingerprints)
 
     def __getitem__(self, name: str) -> Encoder:
         """The encoder of that name.
@@ -70,18 +105,28 @@ class Encoders:
         Raises:
             NotFoundError: There is none.
         """
-        if name not in self._encoders:
-            raise NotFoundError(f"encoder {name!r} is not one of: {', '.join(self._encoders)}")
-        return self._encoders[name]
+        return self.served(name).encoder
 
-    @property
-    def heads(self) -> dict[str, Head]:
-        """Every head of every encoder, as `encoder.head`."""
-        return {
-            f"{name}.{head}": kind
-            for name, encoder in self._encoders.items()
-            for head, kind in encoder.heads.items()
-        }
+    def served(self, name: str) -> ServedEncoder:
+        """The encoder of that name behind its batcher, for those who need the same one twice.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        if name not in self._served:
+            raise NotFoundError(f"encoder {name!r} is not one of: {', '.join(self._served)}")
+        return self._served[name]
+
+    def token_encoder(self, name: str) -> TokenEncoder:
+        """The encoder of that name as one of tokens: at each call, the one that serves then.
+
+        Raises:
+            NotFoundError: There is none.
+            SettingsError: It does not give its tokens' states.
+        """
+        if not isinstance(self[name], TokenEncoder):
+            raise SettingsError(f"{name!r} does not give its tokens' states")
+        return _Tokens(self, name)
 
     async def query(
         self,
@@ -150,13 +195,12 @@ class Encoders:
         *,
         bulk: bool = False,
         deadline: float = math.inf,
+        watch: Watch | None = None,
     ) -> Encoding:
         """What one encoder makes of one content. See `Batcher.submit`."""
-        encoder = self[name]
-        decoded = await content.decoded()
-        if not encoder.runtime and encoder.cost(decoded) <= CHEAP:
-            return encoder.encode([decoded], side)[0]
-        return await self._batchers[name].submit((decoded, side), bulk=bulk, deadline=deadline)
+        return await self.served(name).encode(
+            content, side, bulk=bulk, deadline=deadline, watch=watch
+        )
 
     async def _remembered(
         self,
@@ -168,32 +212,54 @@ class Encoders:
         bulk: bool,
         deadline: float,
     ) -> tuple[Mapping[str, Representation], Source | None]:
+        served = self.served(name)  # whose fingerprint is in the key must make the value
+
         async def compute() -> Mapping[str, Representation]:
-            made = await self.encode(name, content, Side.QUERY, bulk=bulk, deadline=deadline)
+            made = await served.encode(content, Side.QUERY, bulk=bulk, deadline=deadline)
             return made.heads
 
-        encoder = self[name]
-        if not encoder.runtime:  # cheaper to make than to look up
+        if not served.encoder.runtime:  # cheaper to make than to look up
             return await compute(), None
-        return await self._cache.get_or_compute(
-            self._cache.key(encoder.fingerprint, digest), compute, policy
-        )
+        key = self._cache.key(served.encoder.fingerprint, digest)
+        return await self._cache.get_or_compute(key, compute, policy)
+
+    def _add(self, name: str, encoder: Encoder) -> ServedEncoder:
+        served = ServedEncoder(name, encoder, self._settings, self._metrics)
+        self._served[name] = served  # one step: threads may be asking for the name
+        self._fingerprints[name] = encoder.fingerprint
+        self._set_heads(name, encoder.heads)
+        return served
+
+    def _set_heads(self, name: str, heads: Mapping[str, Head]) -> None:
+        new = {f"{name}.{head}": kind for head, kind in heads.items()}
+        for full in [full for full in self._heads if full.partition(".")[0] == name]:
+            if full not in new:
+                del self._heads[full]
+        self._heads |= new
+
+    def _let_go(self, old: ServedEncoder) -> None:
+        leaving = asyncio.create_task(old.finish())
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
 
 
-def _batcher(
-    name: str, encoder: Encoder, settings: BatchSettings, metrics: Metrics | None
-) -> Batcher[Job, Encoding]:
-    def encode(jobs: Sequence[Job]) -> list[Encoding]:
-        """A batch may hold both sides: they are encoded a side at a time."""
-        done: dict[int, Encoding] = {}
-        for side in Side:
-            places = [i for i, (_, of) in enumerate(jobs) if of is side]
-            if places:
-                encodings = encoder.encode([jobs[i][0] for i in places], side)
-                done |= dict(zip(places, encodings, strict=True))
-        return [done[i] for i in range(len(jobs))]
+@dataclass(frozen=True, slots=True)
+class _Tokens:
+    """A `TokenEncoder` that asks whichever encoder has the name now."""
 
-    def cost(job: Job) -> int:
-        return encoder.cost(job[0])
+    encoders: Encoders
+    name: str
 
-    return Batcher(encode, settings, name=name, cost=cost, metrics=metrics)
+    @property
+    def max_tokens(self) -> int:
+        return self._now().max_tokens
+
+    def counts(self, texts: Sequence[str]) -> list[int]:
+        return self._now().counts(texts)
+
+    def token_states(self, texts: Sequence[str]) -> list[TokenStates]:
+        return self._now().token_states(texts)
+
+    def _now(self) -> TokenEncoder:
+        # A name keeps its method, so what gave tokens' states still does.
+        return cast(TokenEncoder, self.encoders[self.name])
