@@ -29,8 +29,14 @@ class Writer:
         await self.send(response=response)
 
     async def send(self, **outcome: Any) -> None:
+        message = pb.SearchSessionResponse(request_id=self.name, **outcome)
         async with self.writing:
-            await self.context.write(pb.SearchSessionResponse(request_id=self.name, **outcome))
+            write = asyncio.ensure_future(self.context.write(message))
+            try:
+                await asyncio.shield(write)
+            except asyncio.CancelledError:  # gRPC still has the message
+                await asyncio.wait({write})
+                raise
 
     async def abort(self, *status: Any) -> None:
         await self.context.abort(*status)

@@ -8,6 +8,8 @@ from tamis.models.errors import InputError
 from tamis.server.errors import failure_of, logged
 from tamis.v1 import retrieval_service_pb2 as pb
 
+OUTGOING = 64  # messages that wait for the wire; a search with more to say waits itself
+
 
 class Answer(Protocol):
     """Writes each event of one search as it happens, or raises why it cannot."""
@@ -26,7 +28,9 @@ class Answer(Protocol):
 class Session:
     """One SearchSession: its searches run side by side, each with its own timeout and cancel.
 
-    A client that leaves cancels the session, and with it every search that is under way.
+    gRPC takes one message of a stream at a time, and keeps one whose sender is cancelled: so one
+    task sends them all. A client that leaves cancels the session, and with it every search that is
+    under way.
     """
 
     def __init__(
@@ -34,24 +38,29 @@ class Session:
     ) -> None:
         self._answer = answer
         self._write = write
-        self._writing = asyncio.Lock()  # gRPC takes one message of a stream at a time
+        self._outgoing: asyncio.Queue[pb.SearchSessionResponse | None] = asyncio.Queue(OUTGOING)
         self._searches: dict[str, asyncio.Task[None]] = {}
 
     async def run(self, messages: AsyncIterator[pb.SearchSessionRequest]) -> None:
         """Takes messages until the client sends no more, and finishes what is under way."""
-        async with asyncio.TaskGroup() as group:
-            async for message in messages:
-                if message.WhichOneof("action") == "cancel":
-                    if search := self._searches.get(message.cancel):
-                        search.cancel()
-                    continue
-                name = message.search.request.request_id
-                if not name or name in self._searches:
-                    rule = "must be set and differ from those in flight"
-                    error = InputError(f"request_id: {name!r} {rule}")
-                    await self._send(name, failure=failure_of(error))
-                    continue
-                self._searches[name] = group.create_task(self._search(message.search))
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self._deliver())
+            async with asyncio.TaskGroup() as searches:
+                async for message in messages:
+                    await self._take(message, searches)
+            await self._outgoing.put(None)
+
+    async def _take(self, message: pb.SearchSessionRequest, searches: asyncio.TaskGroup) -> None:
+        if message.WhichOneof("action") == "cancel":
+            if search := self._searches.get(message.cancel):
+                search.cancel()
+            return
+        name = message.search.request.request_id
+        if not name or name in self._searches:
+            error = InputError(f"request_id: {name!r} must be set and differ from those in flight")
+            await self._send(name, failure=failure_of(error))
+            return
+        self._searches[name] = searches.create_task(self._search(message.search))
 
     async def _search(self, search: pb.SessionSearch) -> None:
         name = search.request.request_id
@@ -78,13 +87,8 @@ class Session:
 
     async def _send(self, name: str, **outcome: object) -> None:
         response = pb.SearchSessionResponse(request_id=name, **outcome)  # type: ignore[arg-type]
-        async with self._writing:
-            write = asyncio.ensure_future(self._write(response))
-            try:
-                await asyncio.shield(write)
-            except asyncio.CancelledError:
-                # gRPC still has the message: another search's would fail beside it.
-                await asyncio.wait({write})
-                if not write.cancelled():
-                    write.exception()  # the call is over, and nobody is left to tell
-                raise
+        await self._outgoing.put(response)
+
+    async def _deliver(self) -> None:
+        while (response := await self._outgoing.get()) is not None:
+            await self._write(response)
