@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from threading import Lock
 
 
 @dataclass(slots=True)
@@ -26,6 +27,7 @@ class Usage:
     model_s: float = 0.0
 
 
+_adding = Lock()
 _meter: ContextVar[Usage | None] = ContextVar("meter", default=None)
 
 
@@ -43,6 +45,7 @@ def metered() -> Iterator[Usage]:
 def spend(*, calls: int, tokens: int, model_s: float) -> None:
     """Adds a run to the meter of the caller, if there is one."""
     if usage := _meter.get():
-        usage.calls += calls
-        usage.tokens += tokens
-        usage.model_s += model_s
+        with _adding:
+            usage.calls += calls
+            usage.tokens += tokens
+            usage.model_s += model_s

@@ -1,0 +1,100 @@
+"""Opens the models that settings name, each one once, however many pipelines use it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from tamis.models.errors import SettingsError
+from tamis.models.runtimes.language import CrossEncoder, LanguageModel, SequenceClassifier
+from tamis.models.runtimes.onnx_cross_encoder import OnnxCrossEncoder
+from tamis.models.settings import Openers, build
+
+T = TypeVar("T")
+
+BUILT = ("decoder", "encoder_decoder", "vision")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HfSettings:
+    """A language model on torch.
+
+    Attributes:
+        built: ``decoder``, ``encoder_decoder`` or ``vision``; empty to tell by the checkpoint.
+        checkpoint: As `runtimes.hf.loading.Checkpoint` declares.
+    """
+
+    built: str = ""
+    checkpoint: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        if self.built and self.built not in BUILT:
+            raise ValueError(f"built must be one of {', '.join(BUILT)}, not {self.built!r}")
+
+
+@dataclass
+class Models:
+    """The models that were opened so far.
+
+    A setting is a path or a table. A path is a model folder for a cross-encoder, and a checkpoint
+    that transformers reads for the others, as if it were ``{checkpoint = {model = PATH}}``. A table
+    with a `url` is an OpenAI-compatible endpoint.
+
+    Attributes:
+        threads: Threads that one run of a graph may use; 0 for one a core.
+    """
+
+    threads: int = 0
+    _opened: dict[tuple[type, str], Any] = field(default_factory=dict)
+
+    @property
+    def openers(self) -> Openers:
+        """How to open a setting, by the type of the method's field."""
+        return {
+            CrossEncoder: lambda said: self._once(CrossEncoder, said, self._cross_encoder),
+            SequenceClassifier: lambda said: self._once(SequenceClassifier, said, _classifier),
+            LanguageModel: lambda said: self._once(LanguageModel, said, _language_model),
+        }
+
+    def _once(self, kind: type, said: Any, open_it: Callable[[Any], T]) -> T:
+        key = (kind, repr(sorted(said.items()) if isinstance(said, Mapping) else said))
+        if key not in self._opened:
+            self._opened[key] = open_it(said)
+        opened: T = self._opened[key]
+        return opened
+
+    def _cross_encoder(self, said: Any) -> CrossEncoder:
+        if not isinstance(said, str):
+            raise SettingsError(f"model: expected a model folder, got {said!r}")
+        return OnnxCrossEncoder.open(said, threads=self.threads)
+
+
+def _classifier(said: Any) -> SequenceClassifier:
+    from tamis.models.runtimes.hf.classifier import Classifier
+    from tamis.models.runtimes.hf.loading import Checkpoint
+
+    return Classifier(build(Checkpoint, _hf(said).checkpoint, where="model.checkpoint"))
+
+
+def _language_model(said: Any) -> LanguageModel:
+    if isinstance(said, Mapping) and "url" in said:
+        from tamis.models.runtimes.openai_endpoint import Endpoint, OpenAIEndpoint
+
+        return OpenAIEndpoint(build(Endpoint, said, where="model"))
+    from tamis.models.runtimes.hf.decoder import Decoder
+    from tamis.models.runtimes.hf.encoder_decoder import EncoderDecoder
+    from tamis.models.runtimes.hf.loading import Checkpoint
+
+    settings = _hf(said)
+    checkpoint = build(Checkpoint, settings.checkpoint, where="model.checkpoint")
+    built = settings.built or checkpoint.built()
+    if built == "encoder_decoder":
+        return EncoderDecoder(checkpoint)
+    return Decoder(checkpoint, sees=built == "vision")
+
+
+def _hf(said: Any) -> HfSettings:
+    if isinstance(said, str):
+        return HfSettings(checkpoint={"model": said})
+    if not isinstance(said, Mapping):
+        raise SettingsError(f"model: expected a folder or a table, got {said!r}")
+    return build(HfSettings, said, where="model")
