@@ -4,13 +4,15 @@ import socket
 
 from tamis.models.errors import SettingsError
 
+MAX_PORT = 65_535
+
 
 def reserve(listen: str) -> tuple[socket.socket, str]:
     """Takes a TCP port that other processes will listen on, with SO_REUSEPORT.
 
     The socket is bound alone, so that a port which another server has is refused, and shared only
-    then. It never listens, so it gets no connection, and keeps the port from others while no
-    process listens.
+    then: with processes of this user that bind it with SO_REUSEPORT, as gRPC does. It never
+    listens, so that it gets no connection, and holds the port while no process listens.
 
     Args:
         listen: As gRPC writes it: ``[::]:50051``; port 0 takes any free one.
@@ -23,7 +25,8 @@ def reserve(listen: str) -> tuple[socket.socket, str]:
     """
     host, _, port = listen.rpartition(":")
     name = host.removeprefix("[").removesuffix("]")
-    if not host or not port.isdecimal() or host.startswith("unix"):
+    tcp = host and host.partition(":")[0] != "unix" and port.isdecimal() and int(port) <= MAX_PORT
+    if not tcp:
         raise SettingsError(f"listen: workers share a TCP port, as in '[::]:50051', not {listen!r}")
     if name == "::" and not socket.has_dualstack_ipv6():
         name = "0.0.0.0"  # noqa: S104 - as the operator asked; gRPC does the same
@@ -38,6 +41,8 @@ def reserve(listen: str) -> tuple[socket.socket, str]:
         # Else what is left of the last server's connections would be in the way for a minute.
         reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         reserved.bind(address)
+        # From here on another server that reserves the port is refused, as if we listened.
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
         reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     except OSError as error:
         reserved.close()
