@@ -13,8 +13,14 @@ from tamis.models.errors import InputError, TamisError
 from tamis.server.errors import INTERNAL, STATUS, OverloadedError, abort, failure_of, status_of
 from tamis.v1 import failure_pb2 as pb
 
-# Errors that no call can meet: of programs that train and export, and of stages to the pipeline.
-INWARD = ("tamis.models.train", "tamis.models.export", "tamis.server.pipeline")
+# Errors that no call can meet: of programs that train and export, of stages to the pipeline, and
+# of a server that does not start.
+INWARD = (
+    "tamis.models.train",
+    "tamis.models.export",
+    "tamis.server.pipeline",
+    "tamis.server.workers",
+)
 
 
 def subclasses(kind: type[BaseException]) -> set[type[BaseException]]:

@@ -26,6 +26,7 @@ from tamis.server.ingest import Ingest
 from tamis.server.metrics import Metrics
 from tamis.server.oip import service as oip
 from tamis.server.pipeline import Pipeline, Stage
+from tamis.server.revision import Revision
 from tamis.server.services.collections import CollectionService
 from tamis.server.services.embedding import EmbeddingService
 from tamis.server.services.refine import RefineService
@@ -115,11 +116,13 @@ async def open_app(settings: ServerSettings, metrics: Metrics | None = None) -> 
         if unknown:
             raise SettingsError(f"store.vectors: no encoder makes {unknown[0]!r}")
         store = await stack.enter_async_context(open_store(settings.store))
+        folder = Path(settings.store.folder)
         collections = Collections(
             store,
-            Path(settings.store.folder),
+            folder,
             heads=encoders.heads,
             fingerprints={name: encoder.fingerprint for name, encoder in loaded.items()},
+            revision=await asyncio.to_thread(Revision, folder / "revision"),
             default=settings.store.vectors,
         )
         pipelines = await asyncio.to_thread(_pipelines, settings, encoders, collections)

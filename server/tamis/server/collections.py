@@ -18,13 +18,14 @@ from tamis.models.retrievers import Nearest, Plan
 from tamis.models.types import Head, Kind, Representation, Sparse
 from tamis.server.errors import MismatchError
 from tamis.server.plans import nearest_of
+from tamis.server.revision import Revision
 from tamis.server.store import CollectionSchema, VectorStore
 from tamis.server.store.pictures import PictureStore
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 NAMESPACE = UUID("6f1c0b5e-4a43-5d0e-9c56-0a6f5a3c7d11")  # of point ids: any fixed one will do
 PAGE = 1_000  # documents that are looked at together when a filter deletes them
-SCHEMA_TTL_S = 5.0  # how long another process's change of a collection may go unnoticed
+SCHEMA_TTL_S = 5.0  # how long another machine's change of a collection may go unnoticed
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,15 @@ class Field:
     fingerprint: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A schema, and when it was asked for."""
+
+    schema: CollectionSchema
+    revision: bytes
+    asked_s: float
+
+
 class Collections:
     """Makes, describes, reads and deletes collections."""
 
@@ -47,6 +57,7 @@ class Collections:
         *,
         heads: Mapping[str, Head],
         fingerprints: Mapping[str, str],
+        revision: Revision,
         default: Sequence[str] = (),
     ) -> None:
         """Collections in `store`, whose pictures live in `folder`.
@@ -56,6 +67,8 @@ class Collections:
             folder: For the pictures.
             heads: What the encoders make, as `encoder.head`.
             fingerprints: Of the encoders, by name.
+            revision: Changes with every collection that is made or deleted, here or by another
+                process.
             default: What a new collection indexes; empty for all heads.
         """
         self.store = store
@@ -63,7 +76,8 @@ class Collections:
         self._heads = heads
         self._fingerprints = fingerprints
         self._default = tuple(default) or tuple(heads)
-        self._schemas: dict[str, tuple[float, CollectionSchema]] = {}
+        self._revision = revision
+        self._schemas: dict[str, _Known] = {}
 
     async def create(self, name: str, vectors: Sequence[str] = ()) -> None:
         """Makes an empty collection that indexes `vectors`.
@@ -92,7 +106,7 @@ class Collections:
                 metadata={"fingerprints": {n: self._fingerprint(n) for n in heads}},
             ),
         )
-        self._schemas.pop(name, None)
+        self._revision.change()
 
     async def drop(self, name: str) -> None:
         """Deletes a collection with all that it holds.
@@ -101,7 +115,7 @@ class Collections:
             UnknownCollectionError: There is none of that name.
         """
         await self.store.drop(name)
-        self._schemas.pop(name, None)
+        self._revision.change()
         await asyncio.to_thread(shutil.rmtree, self._pictures_of(name), ignore_errors=True)
 
     async def fields(self, name: str) -> list[Field]:
@@ -120,18 +134,18 @@ class Collections:
         return sorted(fields, key=lambda field: field.name)
 
     async def schema(self, name: str) -> CollectionSchema:
-        """What a collection indexes, remembered for a few seconds.
+        """What a collection indexes, remembered for a few seconds while none is changed.
 
         Raises:
             UnknownCollectionError: There is none of that name.
         """
-        now = time.monotonic()
+        now_s, revision = time.monotonic(), self._revision.now()
         known = self._schemas.get(name)
-        if known and now - known[0] < SCHEMA_TTL_S:
-            return known[1]
+        if known and known.revision == revision and now_s - known.asked_s < SCHEMA_TTL_S:
+            return known.schema
         self._schemas.pop(name, None)
         schema = await self.store.schema(name)
-        self._schemas[name] = (now, schema)
+        self._schemas[name] = _Known(schema, revision, now_s)
         return schema
 
     def check(self, name: str, schema: CollectionSchema, plan: Plan) -> None:
