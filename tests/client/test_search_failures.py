@@ -64,13 +64,33 @@ async def test_an_error_after_the_first_event_is_raised_where_it_happens(connect
     assert len(servicer.requests) == 1
 
 
-async def test_a_server_that_is_away_for_a_moment_is_asked_again(connect: Any) -> None:
-    away = refusing(grpc.StatusCode.UNAVAILABLE, "draining")
+@pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED])
+async def test_a_server_that_is_away_for_a_moment_is_asked_again(
+    connect: Any, code: grpc.StatusCode
+) -> None:
+    """CANCELLED is what a server that drains says to the calls that come a moment too late."""
+    away = refusing(code, "draining")
     servicer = Retrieval(away, away, whole)
     async with serving(servicer) as target, connect(target) as client:
         assert await client.hits("red", collection="c")
     assert len(servicer.requests) == 3
     assert len({request.request_id for request in servicer.requests}) == 1
+
+
+async def test_all_calls_of_a_connection_that_breaks_are_asked_again(connect: Any) -> None:
+    """A worker that dies fails many calls at once, which must not look like an overload."""
+    away, seen = refusing(grpc.StatusCode.UNAVAILABLE, "gone"), set[str]()
+
+    async def once_away(request: Any, context: Any) -> None:
+        again = request.request_id in seen
+        seen.add(request.request_id)
+        await (whole if again else away)(request, context)
+
+    servicer = Retrieval(once_away)
+    async with serving(servicer) as target, connect(target) as client:
+        answers = await asyncio.gather(*(client.hits("red", collection="c") for _ in range(40)))
+    assert all(answers)
+    assert len(servicer.requests) == 80
 
 
 async def test_retries_end_and_the_error_is_said(connect: Any) -> None:

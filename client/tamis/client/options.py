@@ -34,13 +34,16 @@ SERVICE_CONFIG = {
                 "initialBackoff": "0.05s",
                 "maxBackoff": "1s",
                 "backoffMultiplier": 2,
-                "retryableStatusCodes": ["UNAVAILABLE"],
+                # A server that drains cancels the calls which reach it before its GOAWAY reaches
+                # us. A call that its caller cancels is not retried, whatever this says.
+                "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
             },
         }
     ],
     # Retries stop while more than half of the tokens are gone, so that callers do not bury a server
-    # that is coming back.
-    "retryThrottling": {"maxTokens": 10, "tokenRatio": 0.1},
+    # that is coming back. A worker that dies takes all calls of a connection with it: half of the
+    # tokens are enough for these.
+    "retryThrottling": {"maxTokens": 100, "tokenRatio": 0.1},
 }
 
 ARGUMENTS: tuple[tuple[str, Any], ...] = (
