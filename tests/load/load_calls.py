@@ -47,8 +47,8 @@ class Target:
         deadline_s: Of each call, in seconds.
         collection: What is searched.
         encoder: What embeds; for ModelInfer, the model.
-        distinct: How many texts there are before they repeat; 0 for no end, so that no cache
-            answers.
+        distinct: How many texts there are before they repeat; 0 for no end, and then the server is
+            asked to remember nothing.
         channels: Connections that the calls are spread over.
         k: Hits of a search.
     """
@@ -69,8 +69,10 @@ class Target:
 
     def search(self, number: int) -> pb.SearchRequest:
         """The search of that number."""
-        request = pb.SearchRequest(collection=self.collection, k=self.k, request_id=str(number))
-        request.query.text = self.text(number)
+        request = search_request(self.collection, self.text(number), self.k)
+        request.request_id = str(number)
+        if not self.distinct:
+            request.options.cache_policy = pb.CACHE_POLICY_BYPASS
         return request
 
 
@@ -178,8 +180,7 @@ async def embed(target: Target) -> AsyncIterator[Call]:
         stubs = [EmbeddingServiceStub(channel) for channel in channels]
 
         async def call(number: int) -> Ended:
-            request = embedding_service_pb2.EmbedRequest(encoder=target.encoder, heads=["dense"])
-            request.inputs.add(text=target.text(number))
+            request = embed_request(target.encoder, target.text(number))
             sent: Any = stubs[number % len(stubs)].Embed(request, timeout=target.deadline_s)
             try:
                 (result,) = (await sent).results
@@ -222,12 +223,27 @@ METHODS: dict[str, Callable[[Target], AbstractAsyncContextManager[Call]]] = {
 }
 
 
-def infer_request(model: str, text: str) -> Any:
-    """A `ModelInferRequest` for one text's dense vector."""
+def search_request(collection: str, text: str, k: int = 10) -> pb.SearchRequest:
+    """A `SearchRequest` for a text."""
+    request = pb.SearchRequest(collection=collection, k=k)
+    request.query.text = text
+    return request
+
+
+def embed_request(encoder: str, *texts: str) -> embedding_service_pb2.EmbedRequest:
+    """An `EmbedRequest` for the texts' dense vectors."""
+    request = embedding_service_pb2.EmbedRequest(encoder=encoder, heads=["dense"])
+    for text in texts:
+        request.inputs.add(text=text)
+    return request
+
+
+def infer_request(model: str, *texts: str) -> Any:
+    """A `ModelInferRequest` for the texts' dense vectors."""
     request = ModelInferRequest(model_name=model)
-    data = text.encode()
-    request.inputs.add(name="TEXT", datatype="BYTES", shape=[1, 1])
-    request.raw_input_contents.append(len(data).to_bytes(4, "little") + data)
+    request.inputs.add(name="TEXT", datatype="BYTES", shape=[len(texts), 1])
+    parts = (len(data).to_bytes(4, "little") + data for data in (t.encode() for t in texts))
+    request.raw_input_contents.append(b"".join(parts))
     request.outputs.add(name="dense")
     return request
 

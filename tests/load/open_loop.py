@@ -38,7 +38,7 @@ def arguments() -> argparse.ArgumentParser:
     add("--deadline", type=positive, default=1.0, help="of each call, in seconds")
     add("--collection", default="demo", help="what is searched")
     add("--encoder", default="minilm", help="what embeds, and the model of ModelInfer")
-    add("--distinct", type=int, default=0, help="texts before they repeat; 0 for no end")
+    add("--distinct", type=int, default=0, help="texts before they repeat; 0: uncached")
     add("--channels", type=int, default=4, help="connections")
     add("--in-flight", type=int, default=IN_FLIGHT, help="calls under way, at most")
     return parser
