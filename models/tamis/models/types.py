@@ -82,12 +82,15 @@ class Head:
         dim: The length of one vector; 0 for sparse ones.
         space: Representations may be compared when their spaces are equal, whoever made them.
         idf: Whether the index multiplies each dimension of a query by how rare it is.
+        dot: Whether single vectors are compared by their inner product as it is; else by their
+            cosine.
     """
 
     kind: Kind
     dim: int
     space: str
     idf: bool = False
+    dot: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,20 +103,24 @@ class VisualTokens:
             over the unpruned grid.
         positions: The tokens' places in the unpruned grid, in raster order, rising.
         grid: Rows and columns of the unpruned grid.
+        keys: The tokens' attention keys, where the encoder gives them: by these, better than by the
+            embeddings, some methods tell which tokens are alike.
     """
 
     embeddings: Float[np.ndarray, "tokens dim"]
     attention: Float[np.ndarray, " tokens"]
     positions: Int[np.ndarray, " tokens"]
     grid: tuple[int, int]
+    keys: Float[np.ndarray, "tokens key_dim"] | None = None
 
     def __len__(self) -> int:
         return len(self.embeddings)
 
     def take(self, kept: Int[np.ndarray, " kept"]) -> "VisualTokens":
         """The tokens at `kept`, in that order."""
+        keys = None if self.keys is None else self.keys[kept]
         return VisualTokens(
-            self.embeddings[kept], self.attention[kept], self.positions[kept], self.grid
+            self.embeddings[kept], self.attention[kept], self.positions[kept], self.grid, keys
         )
 
 

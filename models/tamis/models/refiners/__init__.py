@@ -5,7 +5,7 @@ narrowest of these that fits and writes that one function:
 
     ScoreRefiner.score        rank every visual token, keep the best
     SelectRefiner.select      choose a subset of the visual tokens as a whole
-    VisualRefiner.refine      anything else on visual tokens (merging, pooling, wrappers)
+    VisualRefiner.plan        anything else on visual tokens: merging, pooling
     TextRefiner.refine        a text, given the query
 """
 
@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tamis.models.blocks.topk import top_k
+from tamis.models.keep_plan import KeepPlan
 from tamis.models.method import Method
 from tamis.models.types import Query, VisualTokens
 
@@ -37,8 +38,12 @@ class VisualRefiner(Refiner):
             raise ValueError(f"budget must be at least 1 token, not {self.budget}")
 
     @abstractmethod
+    def plan(self, tokens: VisualTokens) -> KeepPlan:
+        """What becomes of the tokens. Called only when there are more than the budget."""
+
     def refine(self, tokens: VisualTokens) -> VisualTokens:
         """The tokens that remain, in raster order; all of them where the budget allows it."""
+        return tokens if len(tokens) <= self.budget else self.plan(tokens).apply(tokens)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +55,8 @@ class SelectRefiner(VisualRefiner):
         """The indices of the tokens to keep, in any order. Called only when there are too many."""
 
     @final
-    def refine(self, tokens: VisualTokens) -> VisualTokens:
-        if len(tokens) <= self.budget:
-            return tokens
-        return tokens.take(np.sort(self.select(tokens)))
+    def plan(self, tokens: VisualTokens) -> KeepPlan:
+        return KeepPlan.of_selected(self.select(tokens))
 
 
 @dataclass(frozen=True, kw_only=True)

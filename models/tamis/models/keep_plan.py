@@ -1,0 +1,82 @@
+"""What becomes of an image's tokens: which are kept, and which others each of them takes in."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from tamis.models.types import VisualTokens
+
+
+@dataclass(frozen=True, slots=True)
+class KeepPlan:
+    """A linear map from an image's tokens to fewer of them; it serialises as its four arrays.
+
+    Each kept token is a weighted sum of tokens: of itself alone where it was only selected.
+
+    Attributes:
+        kept: The indices of the tokens that stand for what is kept, rising.
+        rows: For each term of a sum, whose sum it is: a place in `kept`.
+        columns: For each term, the token that is added.
+        weights: For each term, what it is multiplied by.
+    """
+
+    kept: Int[np.ndarray, " kept"]
+    rows: Int[np.ndarray, " terms"]
+    columns: Int[np.ndarray, " terms"]
+    weights: Float[np.ndarray, " terms"]
+
+    @classmethod
+    def of_selected(cls, kept: Int[np.ndarray, " kept"]) -> "KeepPlan":
+        """Keeps the tokens at `kept`, in raster order, and drops the others."""
+        kept = np.sort(kept)
+        return cls(kept, np.arange(len(kept)), kept, np.ones(len(kept), dtype=np.float32))
+
+    @classmethod
+    def of_groups(
+        cls, groups: Int[np.ndarray, " tokens"], weights: Float[np.ndarray, " tokens"]
+    ) -> "KeepPlan":
+        """Adds each token, times its weight, to the one whose index `groups` has at its place.
+
+        A token whose own index stands there is kept; -1 drops a token.
+        """
+        columns = np.flatnonzero(groups >= 0)
+        kept, rows = np.unique(groups[columns], return_inverse=True)
+        return cls(kept, rows, columns, weights[columns].astype(np.float32))
+
+    def __len__(self) -> int:
+        return len(self.kept)
+
+    def matrix(self, tokens: int) -> Float[np.ndarray, "kept tokens"]:
+        """The map as a dense matrix."""
+        made = np.zeros((len(self), tokens), dtype=np.float32)
+        np.add.at(made, (self.rows, self.columns), self.weights)
+        return made
+
+    def then(self, after: "KeepPlan") -> "KeepPlan":
+        """This plan, and then one for what it kept, as one plan."""
+        tokens = int(self.columns.max(initial=-1)) + 1
+        both = after.matrix(len(self)) @ self.matrix(tokens)
+        rows, columns = np.nonzero(both)
+        return KeepPlan(self.kept[after.kept], rows, columns, both[rows, columns])
+
+    def apply(self, tokens: VisualTokens) -> VisualTokens:
+        """The tokens that are left. Attention is added up; a place is that of the kept token."""
+        if len(self.columns) == len(self) and (self.weights == 1).all():
+            return tokens.take(self.columns)  # selected, not merged: nothing is computed
+        dtype = tokens.embeddings.dtype
+        embeddings = self._summed(self.weights[:, None] * tokens.embeddings[self.columns])
+        taken = tokens.attention[self.columns]
+        keys = None if tokens.keys is None else tokens.keys[self.kept]
+        return VisualTokens(
+            embeddings.astype(dtype, copy=False),
+            self._summed(taken),
+            tokens.positions[self.kept],
+            tokens.grid,
+            keys,
+        )
+
+    def _summed(self, terms: Float[np.ndarray, "n ..."]) -> Float[np.ndarray, "m ..."]:
+        made = np.zeros((len(self), *terms.shape[1:]), dtype=np.result_type(terms, np.float32))
+        np.add.at(made, self.rows, terms)
+        return made
