@@ -27,7 +27,8 @@ class Patching:
         max_pixels: A larger picture is reduced to this area.
         mean: Of each channel, from 0 to 1.
         std: Of each channel.
-        side: The height and width that every picture is first given, in pixels; 0 for its own.
+        side: The height and width that pictures larger than one visual token are first given, in
+            pixels; 0 for their own.
     """
 
     patch: int = 14
@@ -54,9 +55,9 @@ class Patching:
 
     def size(self, width: int, height: int) -> tuple[int, int]:
         """The width and height, in pixels, that a picture is resized to."""
-        if self.side:
-            width = height = self.side
         unit = self.patch * self.merge
+        if self.side and max(width, height) > unit:
+            width = height = self.side
         near = (max(unit, round(width / unit) * unit), max(unit, round(height / unit) * unit))
         if near[0] * near[1] > self.max_pixels:
             shrink = sqrt(width * height / self.max_pixels)
@@ -79,7 +80,7 @@ class Patching:
         """
         resized = image.resize(self.size(*image.size), Resampling.BICUBIC)
         pixels = np.asarray(resized, dtype=np.float32) * np.float32(1 / 255)
-        pixels = (pixels - np.float32(self.mean)) / np.float32(self.std)
+        pixels = (pixels - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
         rows, columns = (side // (self.patch * self.merge) for side in pixels.shape[:2])
         cut = pixels.reshape(rows, self.merge, self.patch, columns, self.merge, self.patch, 3)
         # Token row and column, patch row and column in it, then channel and pixel row and column.

@@ -1,0 +1,154 @@
+"""Exports vision-language models in two graphs: one sees pictures, one reads whole prompts.
+
+`image` makes visual tokens; `joint` reads words with them in their places. Apart, a text costs no
+vision tower, and the language tower's weights are stored once for both sides.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from tamis.models.errors import ModelError
+from tamis.models.export.checkpoint import Checkpoint, load
+from tamis.models.export.draft import Draft
+from tamis.models.export.lora import CONFIG, base_of, merged_tensors
+from tamis.models.networks.decoder import DecoderShape
+from tamis.models.networks.prompted import MultiVector, Prompted
+from tamis.models.runtimes.prompted import PromptedRecipe
+from tamis.models.runtimes.prompts import Prompts
+from tamis.models.runtimes.texts import Texts
+from tamis.models.types import Content
+
+T = TypeVar("T")
+SAMPLE = "Which of the two bridges is longer, and by how much?"
+LENGTHS = ((2, 12), (1, 1), (3, 29))  # of the random batches
+DYNAMIC: Mapping[str, Mapping[int, str]] = {
+    "input_ids": {0: "batch", 1: "length"},
+    "attention_mask": {0: "batch", 1: "length"},
+    "positions": {1: "batch", 2: "length"},
+    "visual": {0: "visual_tokens"},
+    "visual_places": {0: "batch", 1: "length"},
+}
+
+
+def config_of(checkpoint: Checkpoint) -> Mapping[str, Any]:
+    """The backbone's configuration: that of an adapter's base, without a port's wrapper."""
+    config = checkpoint.config
+    if adapter := checkpoint.table(CONFIG):
+        config = base_of(checkpoint, adapter).config
+    wrapped: Mapping[str, Any] = config.get("vlm_config", config)
+    return wrapped
+
+
+def built(
+    checkpoint: Checkpoint,
+    network: Callable[[Mapping[str, Any]], Prompted],
+    rename: Callable[[str], str | None],
+) -> Prompted:
+    """A checkpoint's network with its weights, an adapter merged.
+
+    Raises:
+        ModelError: The configuration lacks a size or is of another kind, or a key does not fit.
+    """
+    model = sized(checkpoint, network)
+    load(model, merged_tensors(checkpoint, rename))
+    return model
+
+
+def sized(checkpoint: Checkpoint, of: Callable[[Mapping[str, Any]], T]) -> T:
+    """What `of` makes of a checkpoint's configuration.
+
+    Raises:
+        ModelError: It lacks a size, or is of another kind.
+    """
+    try:
+        return of(config_of(checkpoint))
+    except KeyError as error:
+        raise ModelError(f"{checkpoint.name}: config.json: {error.args[0]}: missing") from error
+    except ValueError as error:
+        raise ModelError(f"{checkpoint.name}: config.json: {error}") from error
+
+
+def write(
+    draft: Draft,
+    checkpoint: Checkpoint,
+    model: Prompted,
+    recipe: PromptedRecipe,
+    image_cases: Sequence[Mapping[str, Tensor]],
+    image_dynamic: Mapping[str, Mapping[int, str]],
+) -> None:
+    """Writes both graphs and the tokenizer.
+
+    Args:
+        draft: Where they go.
+        checkpoint: What the tokenizer is taken from.
+        model: The network.
+        recipe: What it is to be served with.
+        image_cases: Inputs of the vision tower, random and real ones.
+        image_dynamic: Their free axes.
+
+    Raises:
+        ModelError: A graph differs from its network, or the checkpoint's files do not fit.
+    """
+    draft.copy(tokenizer_of(checkpoint))
+    draft.graph("image", model.visual, ["tokens"], image_cases, dynamic=image_dynamic)
+    output = "vectors" if isinstance(model, MultiVector) else "state"
+    cases = joint_cases(model.language_model.shape, prompts_of(draft.folder, recipe))
+    draft.graph("joint", model, [output], cases, dynamic=DYNAMIC)
+
+
+def tokenizer_of(checkpoint: Checkpoint) -> Path:
+    """The checkpoint's `tokenizer.json`, or that of the base of an adapter without one."""
+    own = checkpoint.folder / "tokenizer.json"
+    if not own.exists() and (adapter := checkpoint.table(CONFIG)):
+        return base_of(checkpoint, adapter).folder / "tokenizer.json"
+    return own
+
+
+def prompts_of(folder: Path, recipe: PromptedRecipe) -> list[list[int]]:
+    """The tokens of one prompt of each of the recipe's templates.
+
+    Raises:
+        ModelError: The recipe and the tokenizer do not go together.
+    """
+    prompts = Prompts(
+        Texts.of((folder / "tokenizer.json").read_text(encoding="utf-8")),
+        recipe.templates,
+        recipe.image_token,
+        recipe.instructions,
+        recipe.max_tokens,
+    )
+    content = Content(text=SAMPLE)
+    return [prompts.ids(kind, content, 4 * prompts.pictured(kind)) for kind in recipe.templates]
+
+
+@torch.no_grad()
+def joint_cases(shape: DecoderShape, prompts: Sequence[Sequence[int]]) -> list[dict[str, Tensor]]:
+    """Batches for the language tower: random ones of several shapes, and the prompts."""
+    random = torch.Generator().manual_seed(0)
+    drawn = [torch.randint(0, shape.vocabulary, size, generator=random) for size in LENGTHS]
+    given = [torch.tensor([ids]) for ids in prompts]
+    for ids in given:
+        if int(ids.max()) >= shape.vocabulary:
+            # The image token may stand beyond the words: it is never looked up.
+            ids[ids >= shape.vocabulary] = 0
+    return [_joint_case(shape, ids, random) for ids in (*drawn, *given)]
+
+
+def _joint_case(shape: DecoderShape, ids: Tensor, random: torch.Generator) -> dict[str, Tensor]:
+    batch, length = ids.shape
+    lengths = torch.linspace(length, (length + 1) // 2, batch).long()
+    axes = len(shape.sections)
+    positions = torch.arange(length).expand(axes, batch, length).clone()
+    places = torch.full((batch, length), -1)
+    places[:, : length // 3] = torch.arange(batch * (length // 3)).view(batch, -1)
+    return {
+        "input_ids": ids,
+        "attention_mask": (torch.arange(length) < lengths[:, None]).long(),
+        "positions": positions + torch.arange(axes)[:, None, None],
+        "visual": torch.randn(max(2, batch * (length // 3)), shape.width, generator=random),
+        "visual_places": places,
+    }
