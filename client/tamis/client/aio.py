@@ -201,9 +201,10 @@ class AsyncClient(
         query: Input,
         documents: Sequence[Document],
         pipeline: str | None = None,
+        max_calls: int | None = None,
         **options: Unpack[CallOptions],
     ) -> Ranked:
-        unary = await _made([query], calls.rerank, query, documents, pipeline)
+        unary = await _made([query], calls.rerank, query, documents, pipeline, max_calls)
         return await self._ask(unary, options)
 
     async def refine(

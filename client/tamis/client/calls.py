@@ -121,7 +121,10 @@ def _content(query: types.Input) -> content_pb2.Content:
 
 
 def rerank(
-    query: types.Input, documents: Sequence[types.Document], pipeline: str | None
+    query: types.Input,
+    documents: Sequence[types.Document],
+    pipeline: str | None,
+    max_calls: int | None,
 ) -> Unary[types.Ranked]:
     """Orders documents. Blocks where the query is a file.
 
@@ -135,10 +138,9 @@ def rerank(
             pipeline=pipeline,
             query=_content(query),
             documents=map(messages.document_message, documents),
+            max_calls=max_calls,
         ),
-        lambda response: types.Ranked(
-            messages.hits(response.hits), messages.failures(response.failures)
-        ),
+        messages.ranked,
         limited=True,
     )
 

@@ -18,7 +18,7 @@ class SearchEvents:
 
     Attributes:
         request_id: Under which the server logs the search; empty before it begins.
-        results: By stage, in the order of their coming.
+        results: By stage, in the order of their coming; partial ones are left out.
         skipped: The stages that were left out, in that order.
         summary: How the search went; None before its end.
     """
@@ -35,7 +35,8 @@ class SearchEvents:
         event = messages.event(response)
         match event:
             case StageResult():
-                self.results[event.stage] = event
+                if not event.partial:
+                    self.results[event.stage] = event
             case StageSkipped():
                 self.skipped[event.stage] = event
             case SearchSummary():

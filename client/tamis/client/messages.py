@@ -14,6 +14,7 @@ from tamis.v1 import (
     embedding_service_pb2,
     failure_pb2,
     representation_pb2,
+    rerank_service_pb2,
     retrieval_service_pb2,
     server_service_pb2,
     stage_pb2,
@@ -217,6 +218,7 @@ def hits(message: Iterable[stage_pb2.Hit]) -> tuple[types.Hit, ...]:
             hit.score,
             hit.movement,
             document(hit.document) if hit.HasField("document") else None,
+            hit.settled,
         )
         for hit in message
     )
@@ -242,18 +244,35 @@ def batch_result(
             return types.Failure(enums.Reason.UNAVAILABLE, "no stage has a result")
 
 
+def ranked(message: rerank_service_pb2.RerankResponse) -> types.Ranked:
+    """The caller's documents in order."""
+    return types.Ranked(
+        hits(message.hits), failures(message.failures), _timing(message.timing), message.shortened
+    )
+
+
+def _timing(message: stage_pb2.StageTiming) -> types.StageTiming:
+    return types.StageTiming(
+        message.total_us,
+        message.encode_us,
+        message.index_us,
+        message.model_us,
+        message.model_calls,
+        message.model_tokens,
+    )
+
+
 def _result(stage: enums.Stage, message: stage_pb2.StageResult) -> types.StageResult:
-    timing = message.timing
     return types.StageResult(
         stage=stage,
         hits=hits(message.hits),
         method=message.method,
-        timing=types.StageTiming(
-            timing.total_us, timing.encode_us, timing.index_us, timing.model_us
-        ),
+        timing=_timing(message.timing),
         context=context(message.context) if message.HasField("context") else None,
         depth=message.depth,
         shortened=message.shortened,
+        message=message.message,
+        partial=message.partial,
     )
 
 

@@ -116,7 +116,8 @@ def _path(query: types.Query | None) -> Path | None:
 
 
 def _options(options: types.SearchOptions) -> retrieval_service_pb2.SearchOptions | None:
-    names = ("retrieve_depth", "rerank_depth", "refine_depth", "refine_budget")
+    depths = ("retrieve_depth", "rerank_depth", "refine_depth", "refine_budget")
+    names = (*depths, "max_calls", "partial_results")
     fields: dict[str, Any] = {name: options.get(name) for name in names}
     for name in ("rerank_time", "refine_time"):
         seconds = options.get(f"{name}_s")

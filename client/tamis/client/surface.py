@@ -253,6 +253,7 @@ class Surface(Searcher[Events], Generic[Events, Upsert, Documents]):
         query: Input,
         documents: Sequence[Document],
         pipeline: str | None = None,
+        max_calls: int | None = None,
         **options: Unpack[CallOptions],
     ) -> Any:
         """Returns the documents `Ranked` by a query: up to 1,000, in no collection.
@@ -261,6 +262,7 @@ class Surface(Searcher[Events], Generic[Events, Upsert, Documents]):
             query: What they are ordered by.
             documents: Their ids must differ.
             pipeline: Whose reranker orders them; None means the server's default.
+            max_calls: Prompts that the reranker's model may be given; None for all that it takes.
             options: See `CallOptions`.
         """
 

@@ -193,9 +193,10 @@ class Client(Surface[SearchStream, UpsertStream, Iterable[Document]]):
         query: Input,
         documents: Sequence[Document],
         pipeline: str | None = None,
+        max_calls: int | None = None,
         **options: Unpack[CallOptions],
     ) -> Ranked:
-        return self._ask(calls.rerank(query, documents, pipeline), options)
+        return self._ask(calls.rerank(query, documents, pipeline, max_calls), options)
 
     def refine(
         self,

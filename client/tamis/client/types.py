@@ -50,29 +50,35 @@ class Hit:
         score: Higher is better; comparable only within one result.
         movement: How many places it rose (or, below zero, fell) since the stage before.
         document: The document, as far as the search's `view` asks for it, or None.
+        settled: Whether its rank can no longer change in this stage. Only in a partial result.
     """
 
     document_id: str
     score: float
     movement: int = 0
     document: Document | None = None
+    settled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class StageTiming:
-    """Where a stage's time went, in microseconds.
+    """Where a stage's time went, in microseconds, and what its model was asked.
 
     Attributes:
         total_us: All of it.
         encode_us: The encoders' part.
         index_us: The index's part.
         model_us: The reranker's or the refiners' part.
+        model_calls: Prompts or pairs that the reranker's model was given.
+        model_tokens: Tokens that it read for them and wrote.
     """
 
     total_us: int = 0
     encode_us: int = 0
     index_us: int = 0
     model_us: int = 0
+    model_calls: int = 0
+    model_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +92,10 @@ class StageResult:
         timing: Where the time went.
         context: What a model can read. Only of the last stage.
         depth: How many documents the stage looked at.
-        shortened: Whether that is fewer than was asked for, because time was short.
+        shortened: Whether that is fewer than was asked for, or less closely, because time or
+            `max_calls` were short.
+        message: Why it is shortened, for people.
+        partial: Whether the stage goes on, and another result of it follows.
     """
 
     stage: Stage
@@ -96,6 +105,8 @@ class StageResult:
     context: Context | None = None
     depth: int = 0
     shortened: bool = False
+    message: str = ""
+    partial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,10 +174,14 @@ class Ranked:
     Attributes:
         hits: Best first; every document that could be read is there once.
         failures: The documents that could not.
+        timing: Where the time went, and what it cost.
+        shortened: Whether the time or `max_calls` ended it: then it is the best order so far.
     """
 
     hits: tuple[Hit, ...]
     failures: tuple[DocumentFailure, ...] = ()
+    timing: StageTiming = StageTiming()
+    shortened: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +295,9 @@ class SearchOptions(CallOptions, total=False):
         rerank_depth: Candidates that the reranker reads, from 0 (which skips it) to 1,000.
         refine_depth: Documents that become context, from 0 (which skips it) to 100.
         refine_budget: Visual tokens kept of each image, from 1.
-        rerank_time_s: Seconds that the reranker may take; it is skipped beyond.
+        rerank_time_s: Seconds that the reranker may take; beyond, its best order so far counts.
+        max_calls: Prompts that the reranker's model may be given; its best order so far counts.
+        partial_results: Whether a reranker that works in steps shows the order after each of them.
         refine_time_s: Seconds that the refiner may take; it is skipped beyond.
         cache_policy: How the search may use what the server remembers; see `CachePolicy`.
         priority: Who goes first when models are busy; see `Priority`.
@@ -293,6 +310,8 @@ class SearchOptions(CallOptions, total=False):
     refine_depth: int
     refine_budget: int
     rerank_time_s: float
+    max_calls: int
+    partial_results: bool
     refine_time_s: float
     cache_policy: str
     priority: str

@@ -67,4 +67,5 @@ def share(stage: Sized, later: Sequence[Sized], search: Search, left_s: float) -
         raise DeadlineError(
             f"it takes about {1000 * need:.0f} ms for {size} documents, and has {1000 * own_s:.0f}"
         )
-    return Share(shorter, own_s, stage.size(shorter), shortened=True)
+    reduced = stage.size(shorter)
+    return Share(shorter, own_s, reduced, shortened=reduced < size)

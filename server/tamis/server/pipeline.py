@@ -6,13 +6,13 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
+from typing import Protocol, Self, TypeVar
 
 from tamis.models.errors import TamisError
 from tamis.server import budget
 from tamis.server.errors import INTERNAL, DeadlineError, OverloadedError, status_of
 from tamis.server.pace import Pace
-from tamis.server.search import Clock, Search
+from tamis.server.search import Clock, Report, Search
 from tamis.v1 import stage_pb2 as pb
 
 logger = logging.getLogger(__name__)
@@ -77,7 +77,10 @@ class StageDone:
         before: What it was given.
         seconds: How long it took.
         depth: How many documents it looked at.
-        shortened: Whether that is fewer than was asked for, because time was short.
+        shortened: Whether that is fewer, or less closely, than was asked for, because time or the
+            model's calls were short.
+        partial: Whether it goes on, and another result of it follows.
+        settled: The ranks of a partial result that can no longer change.
     """
 
     stage: Stage
@@ -86,6 +89,8 @@ class StageDone:
     seconds: float
     depth: int = 0
     shortened: bool = False
+    partial: bool = False
+    settled: range = range(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,15 +140,19 @@ class Pipeline:
             before = time.perf_counter()
             try:
                 share = _share(stage, later, search, deadline)
-                after = await _bounded(stage, share)
+                async with _Partial(emit, StageDone(stage, search, search, 0, share.size)) as part:
+                    wanted = part.report if search.options.partial_results else None
+                    after = await _bounded(stage, share, wanted)
             except Exception as error:
                 if number == 0:
                     raise
                 await emit(_left_out(stage, error))
                 continue
-            seconds = time.perf_counter() - before
-            stage.pace.took(share.size, seconds)
-            await emit(StageDone(stage, after, search, seconds, share.size, share.shortened))
+            seconds, cut_off = time.perf_counter() - before, bool(after.clock.cut_off)
+            known = max(CUT_OFF * seconds, stage.pace.seconds(share.size)) if cut_off else seconds
+            stage.pace.took(share.size, known)
+            shortened = share.shortened or cut_off
+            await emit(StageDone(stage, after, search, seconds, share.size, shortened))
             search = replace(after, options=search.options) if share.shortened else after
         return search
 
@@ -167,14 +176,46 @@ def _share(
     return budget.share(stage, later, search, left)
 
 
-async def _bounded(stage: Stage, share: budget.Share) -> Search:
+class _Partial:
+    """Writes a stage's partial results, beside its work; at the block's end all are written.
+
+    One that comes while another is being written is left out: a slow caller delays nothing.
+    """
+
+    def __init__(self, emit: Emit, first: StageDone) -> None:
+        self._emit = emit
+        self._first = first
+        self._started = time.perf_counter()
+        self._writing: asyncio.Future[None] | None = None
+
+    def report(self, search: Search, settled: range) -> None:
+        if self._writing is None or self._writing.done():
+            seconds = time.perf_counter() - self._started
+            event = replace(
+                self._first, search=search, seconds=seconds, partial=True, settled=settled
+            )
+            self._writing = asyncio.ensure_future(self._emit(event))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._writing is None:
+            return
+        if kind is asyncio.CancelledError:
+            self._writing.cancel()
+        else:
+            await self._writing
+
+
+async def _bounded(stage: Stage, share: budget.Share, report: Report | None) -> Search:
     if share.seconds == math.inf:
-        return await stage(replace(share.search, clock=Clock()))
+        return await stage(replace(share.search, clock=Clock(), report=report))
     deadline = asyncio.get_running_loop().time() + share.seconds
     timeout = asyncio.timeout_at(deadline)
     try:
         async with timeout:
-            return await stage(replace(share.search, clock=Clock(deadline)))
+            return await stage(replace(share.search, clock=Clock(deadline), report=report))
     except TimeoutError:
         if timeout.expired():
             stage.pace.took(share.size, CUT_OFF * share.seconds)

@@ -1,7 +1,7 @@
 """The values that a search is made of, on its way through the pipeline."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,8 @@ class SearchOptions:
     refine_time_s: float | None = None
     policy: Policy = Policy.DEFAULT
     bulk: bool = False
+    max_calls: int | None = None
+    partial_results: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +62,22 @@ class Context:
 
 @dataclass(slots=True)
 class Clock:
-    """A stage's time: when it ends on the event loop's clock, and where it goes, in seconds."""
+    """A stage's time and cost.
+
+    Attributes:
+        deadline: When it must end, on the event loop's clock.
+        encode_s: Where the time went, in seconds; so too the next two.
+        calls: Prompts or pairs that a model was given, and the tokens of them.
+        cut_off: Why it stopped before its end; empty where it did not.
+    """
 
     deadline: float = math.inf
     encode_s: float = 0.0
     index_s: float = 0.0
     model_s: float = 0.0
+    calls: int = 0
+    tokens: int = 0
+    cut_off: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +97,9 @@ class Search:
         context: What the refiner made.
         source: Where the query's representations came from.
         warnings: What the caller should know.
-        clock: The present stage's time.
+        clock: The present stage's time and cost.
+        report: Takes a result of the present stage that is not its last, and the ranks of it that
+            can no longer change; None where nobody wants it.
     """
 
     collection: str
@@ -101,3 +115,7 @@ class Search:
     source: Source | None = None
     warnings: tuple[TamisError, ...] = ()
     clock: Clock = field(default_factory=Clock)
+    report: "Report | None" = None
+
+
+Report = Callable[[Search, range], None]

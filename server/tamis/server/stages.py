@@ -10,7 +10,7 @@ from qdrant_client import models
 
 from tamis.models.errors import InputError, TamisError
 from tamis.models.refiners import TextRefiner, VisualRefiner
-from tamis.models.rerankers import Reranker
+from tamis.models.rerankers import Ranking, Reranker
 from tamis.models.retrievers import Plan, Retriever
 from tamis.models.types import Candidate, Content, Kind, Query, Representation, Side, Sparse
 from tamis.server.cache.embeddings import Source
@@ -20,6 +20,7 @@ from tamis.server.encoders import Encoders
 from tamis.server.pace import Pace
 from tamis.server.pipeline import SkipStage
 from tamis.server.plans import ask
+from tamis.server.reranking import best_ranking
 from tamis.server.search import Context, ContextPart, Search
 from tamis.server.tasks import together
 from tamis.v1 import stage_pb2 as pb
@@ -161,6 +162,8 @@ class Rerank:
         return min(max(depth, search.k), len(search.candidates)) if depth else 0
 
     def shortened(self, search: Search, size: int) -> Search | None:
+        if self.reranker.anytime:
+            return search  # it stops when its time is up, with the best order so far
         if size < min(search.k, len(search.candidates)):
             return None
         return replace(search, options=replace(search.options, rerank_depth=size))
@@ -175,10 +178,20 @@ class Rerank:
             started = time.perf_counter()
             head = await self._with_representations(search.collection, head)
             search.clock.index_s += time.perf_counter() - started
-        started = time.perf_counter()
-        ranked = await asyncio.to_thread(self.reranker.rerank, query, head)
-        search.clock.model_s += time.perf_counter() - started
-        return replace(search, candidates=[replace(c, representations={}) for c in ranked])
+
+        def report(ranking: Ranking) -> None:
+            if search.report is not None:
+                search.report(_with(search, ranking.candidates), ranking.settled)
+
+        ranked = await best_ranking(
+            self.reranker,
+            query,
+            head,
+            search.clock,
+            max_calls=search.options.max_calls,
+            report=report,
+        )
+        return _with(search, ranked)
 
     async def _in_the_index(
         self, search: Search, plans: Sequence[Plan], candidates: Sequence[Candidate]
@@ -309,6 +322,11 @@ def _query(search: Search, depth: int) -> Query:
     if not search.candidates or search.query is None:
         raise SkipStage(pb.SKIP_REASON_NO_INPUT, "there are no candidates")
     return search.query
+
+
+def _with(search: Search, ranked: Sequence[Candidate]) -> Search:
+    """The search with that ranking; what only the reranker needed is let go."""
+    return replace(search, candidates=[replace(c, representations={}) for c in ranked])
 
 
 def _words(text: str) -> int:

@@ -65,6 +65,11 @@ class Reranker(Method):
         """
         return ()
 
+    @property
+    def anytime(self) -> bool:
+        """Whether `rankings` gives orders on the way, so that it can be stopped."""
+        return False
+
     @abstractmethod
     def rerank(self, query: Query, candidates: Sequence[Candidate]) -> list[Candidate]:
         """The same candidates, each once, best first, with this method's scores."""
@@ -89,6 +94,10 @@ class PointwiseReranker(Reranker):
     """
 
     at_once: ClassVar[int | None] = None
+
+    @property
+    def anytime(self) -> bool:
+        return self.at_once is not None
 
     @abstractmethod
     def score(
@@ -131,6 +140,10 @@ class PlannedReranker(Reranker, Generic[A]):
     """
 
     at_once: ClassVar[int] = ranking.AT_ONCE
+
+    @property
+    def anytime(self) -> bool:
+        return True
 
     @abstractmethod
     def plan(self, query: Query, candidates: Sequence[Candidate]) -> ranking.Plan[A]:

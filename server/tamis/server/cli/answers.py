@@ -32,12 +32,17 @@ class TableAnswers:
         timing = result.timing
         parts = {"encode": timing.encode_us, "index": timing.index_us, "model": timing.model_us}
         spent = ", ".join(f"{name} {us / 1000:.1f}" for name, us in parts.items() if us)
-        title = f"{result.stage}  {result.method}  {timing.total_us / 1000:.1f} ms"
+        stage = f"{result.stage} so far" if result.partial else result.stage
+        title = f"{stage}  {result.method}  {timing.total_us / 1000:.1f} ms"
+        if timing.model_calls:
+            spent += f", {timing.model_calls} calls, {timing.model_tokens} tokens"
         print_table(
             (">rank", ">moved", ">score", "id", "caption"),
             [_row(rank, hit) for rank, hit in enumerate(result.hits, 1)],
             title + (f" ({spent})" if spent else ""),
         )
+        if result.shortened:
+            self._say(f"shortened: {printable(result.message) or f'{result.depth} documents'}")
         if result.context is not None:
             self._context(result.context)
         self._say("")
@@ -91,7 +96,11 @@ class JsonAnswers:
                         "event": "result",
                         "stage": event.stage,
                         "method": event.method,
+                        "partial": event.partial,
                         "timing": asdict(event.timing),
+                        "depth": event.depth,
+                        "shortened": event.shortened,
+                        "message": event.message,
                         "hits": [_hit(hit) for hit in event.hits],
                         "context": None if event.context is None else _context(event.context),
                     }

@@ -1,6 +1,5 @@
 """Rerankers as models: a query and passages in, the passages' order and scores out."""
 
-import asyncio
 from typing import ClassVar
 
 import numpy as np
@@ -12,6 +11,7 @@ from tamis.server.content import RawContent, raw_content
 from tamis.server.encoders import Encoders
 from tamis.server.oip.models import Asked, SingleModel
 from tamis.server.oip.tensors import ANY, Tensor, Value, text
+from tamis.server.reranking import best_ranking, clock_until
 from tamis.server.services.rerank import MAX_DOCUMENTS
 from tamis.server.tasks import together
 from tamis.v1 import content_pb2
@@ -40,13 +40,13 @@ class RerankModel(SingleModel):
         self._limits = limits
 
     async def values(self, asked: Asked) -> dict[str, Value]:
-        needs = self._reranker.needs
+        clock, needs = clock_until(asked.timeout_s), self._reranker.needs
         contents = {name: self._contents(name, asked.inputs[name]) for name in ("QUERY", "PASSAGE")}
         query, _ = await self._encoders.query(contents["QUERY"][0], needs, bulk=asked.bulk)
         candidates = await together(
             *(self._candidate(n, c, asked) for n, c in enumerate(contents["PASSAGE"]))
         )
-        ranked = await asyncio.to_thread(self._reranker.rerank, query, candidates)
+        ranked = await best_ranking(self._reranker, query, candidates, clock)
         return {
             "INDEX": np.array([int(candidate.document_id) for candidate in ranked]),
             "SCORE": np.array([candidate.score for candidate in ranked]),

@@ -1,6 +1,6 @@
 """RerankService: a pipeline's reranker by itself."""
 
-import asyncio
+import time
 from collections.abc import Mapping
 
 import grpc.aio
@@ -12,6 +12,7 @@ from tamis.server.config import Limits
 from tamis.server.content import RawContent, raw_content
 from tamis.server.encoders import Encoders
 from tamis.server.pipeline import Pipeline
+from tamis.server.reranking import best_ranking, clock_until
 from tamis.server.services.requests import chosen
 from tamis.server.services.supplied import Supplied, failed, supplied
 from tamis.server.stages import Rerank
@@ -42,9 +43,12 @@ class RerankService(RerankServiceServicer):
         self, request: pb.RerankRequest, context: grpc.aio.ServicerContext[object, object]
     ) -> pb.RerankResponse:
         with self._admission.place():
-            return await self._reranked(request)
+            return await self._reranked(request, context.time_remaining())
 
-    async def _reranked(self, request: pb.RerankRequest) -> pb.RerankResponse:
+    async def _reranked(
+        self, request: pb.RerankRequest, timeout_s: float | None
+    ) -> pb.RerankResponse:
+        started, clock = time.perf_counter(), clock_until(timeout_s)
         reranker = chosen(self._pipelines, request).stage(Rerank).reranker
         asked = raw_content(request.query, self._limits, where="query")
         documents, failures = supplied(request.documents, self._limits, MAX_DOCUMENTS)
@@ -56,7 +60,8 @@ class RerankService(RerankServiceServicer):
             for (name, _), error in zip(documents, made, strict=True)
             if isinstance(error, TamisError)
         )
-        ranked = await asyncio.to_thread(reranker.rerank, query, candidates)
+        most = request.max_calls if request.HasField("max_calls") else None
+        ranked = await best_ranking(reranker, query, candidates, clock, max_calls=most)
         before = {c.document_id: place for place, c in enumerate(candidates)}
         hits = [
             stage_pb2.Hit(
@@ -64,7 +69,16 @@ class RerankService(RerankServiceServicer):
             )
             for place, c in enumerate(ranked)
         ]
-        return pb.RerankResponse(hits=hits, failures=failures)
+        timing = stage_pb2.StageTiming(
+            stage=stage_pb2.STAGE_RERANK,
+            total_us=round(1e6 * (time.perf_counter() - started)),
+            model_us=round(1e6 * clock.model_s),
+            model_calls=clock.calls,
+            model_tokens=clock.tokens,
+        )
+        return pb.RerankResponse(
+            hits=hits, failures=failures, timing=timing, shortened=bool(clock.cut_off)
+        )
 
     async def _candidate(
         self, document: Supplied, needs: tuple[str, ...]

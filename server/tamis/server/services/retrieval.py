@@ -160,6 +160,8 @@ class _Responses:
             response = self._response(event.stage.kind)
             await self._fill(response.result, event)
             await self._write(response)
+            if event.partial:
+                return
             since_s = time.perf_counter() - self._started
             self._metrics.stage_done(_word(event.stage.kind), event.seconds, since_s)
         else:
@@ -204,6 +206,8 @@ class _Responses:
             document_id = candidate.document_id
             movement = ranks.get(document_id, rank) - rank
             hit = result.hits.add(document_id=document_id, score=candidate.score, movement=movement)
+            if rank in event.settled:
+                hit.settled = True
             if self._request.view != document_pb2.DOCUMENT_VIEW_ID:
                 hit.document.CopyFrom(await self._document(search, document_id))
         if search.context is not None:
@@ -212,8 +216,10 @@ class _Responses:
         timing.stage, timing.total_us = event.stage.kind, _us(event.seconds)
         timing.encode_us, timing.index_us = _us(clock.encode_s), _us(clock.index_s)
         timing.model_us = _us(clock.model_s)
-        result.method = event.stage.method
-        result.depth, result.shortened = event.depth, event.shortened
+        timing.model_calls, timing.model_tokens = clock.calls, clock.tokens
+        result.method, result.depth = event.stage.method, event.depth
+        result.shortened, result.message = event.shortened, clock.cut_off
+        result.partial = event.partial
 
 
 def context_message(context: Context) -> context_pb2.Context:
