@@ -246,7 +246,8 @@ def point_id(document_id: str) -> str:
 
 def _params(head: Head) -> models.VectorParams:
     if head.kind is Kind.DENSE:
-        return models.VectorParams(size=head.dim, distance=models.Distance.COSINE)
+        distance = models.Distance.DOT if head.dot else models.Distance.COSINE
+        return models.VectorParams(size=head.dim, distance=distance)
     return models.VectorParams(  # compared one by one, never through a graph
         size=head.dim,
         distance=models.Distance.DOT,

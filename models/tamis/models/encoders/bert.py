@@ -18,13 +18,10 @@ from tamis.models.encoders import Encoder, TokenStates
 from tamis.models.runtimes import Session
 from tamis.models.runtimes.batched import run_texts
 from tamis.models.runtimes.folder import EncoderRecipe, ModelFolder
-from tamis.models.runtimes.tokenizer import Tokenizer
+from tamis.models.runtimes.tokenizer import SPECIAL, Tokenizer, estimate
 from tamis.models.types import Content, Encoding, Head, Kind, Modality, Paper, Representation, Side
 
 __all__ = ("Bert",)
-
-SPECIAL = 2  # [CLS] before a text and [SEP] after it; <s> and </s> of RoBERTa
-BYTES_A_TOKEN = 4  # of English in WordPiece, and near enough elsewhere to size a batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,14 +109,11 @@ class Bert(Encoder):
 
     def cost(self, content: Content) -> int:
         """An estimate of the tokens, which costs no tokenizing."""
-        size = len((content.text or "").encode())
-        return min(SPECIAL + size // BYTES_A_TOKEN, self._model.recipe.max_tokens)
+        return estimate(content.text, self._model.recipe.max_tokens)
 
     def truncates(self, content: Content) -> bool:
         """Whether the end of the content's text is not read."""
-        text = content.text or ""
-        # A token is at least one byte, so a short text need not be counted.
-        return len(text.encode()) > self._room and self.counts([text])[0] > self._room
+        return self._tokenizer.exceeds(content.text or "", self._room)
 
     def counts(self, texts: Sequence[str]) -> list[int]:
         """How many tokens each text is, special ones not counted, however long it is."""
@@ -129,7 +123,8 @@ class Bert(Encoder):
         """One encoding a content. A text without any token has no `tokens`."""
         recipe = self._model.recipe
         prefix = recipe.query_prefix if side is Side.QUERY else recipe.document_prefix
-        tokens = self._tokenizer.encode([prefix + (content.text or "") for content in contents])
+        texts = [(prefix + (content.text or "")).strip() for content in contents]
+        tokens = self._tokenizer.encode(texts)
         made = run_texts(self._session, tokens)
         return [
             Encoding(_heads(one["embedding"].copy(), one["states"][1 : length - 1]))

@@ -57,6 +57,22 @@ class Checkpoint:
         path = folder / "config.json"
         return cls(folder, name, json_table(path) if path.exists() else {})
 
+    @property
+    def files(self) -> frozenset[str]:
+        """The names of its files."""
+        return frozenset(path.name for path in self.folder.iterdir() if path.is_file())
+
+    def part(self, name: str) -> Path:
+        """One of its folders.
+
+        Raises:
+            ModelError: It has no such folder.
+        """
+        path = self.folder / name
+        if not path.is_dir():
+            raise ModelError(f"{path}: no such folder")
+        return path
+
     def table(self, name: str) -> dict[str, Any]:
         """What one of its JSON files says; empty where there is no such file.
 
@@ -65,6 +81,18 @@ class Checkpoint:
         """
         path = self.folder / name
         return json_table(path) if path.exists() else {}
+
+    def rows(self, name: str) -> list[dict[str, Any]]:
+        """What one of its JSON files lists.
+
+        Raises:
+            ModelError: The file is missing, or no list of objects.
+        """
+        path = self.folder / name
+        parsed = _json(path)
+        if not isinstance(parsed, list) or not all(isinstance(row, dict) for row in parsed):
+            raise ModelError(f"{path}: not a list of JSON objects")
+        return parsed
 
     def tensors(self) -> dict[str, Tensor]:
         """The weights by their keys, floating ones in float32.
@@ -166,15 +194,19 @@ def json_table(path: Path) -> dict[str, Any]:
     Raises:
         ModelError: The file is missing or no JSON object.
     """
+    parsed = _json(path)
+    if not isinstance(parsed, dict):
+        raise ModelError(f"{path}: not a JSON object")
+    return parsed
+
+
+def _json(path: Path) -> Any:
     try:
-        parsed = json.loads(path.read_bytes())
+        return json.loads(path.read_bytes())
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise ModelError(f"{path}: not JSON: {error}") from error
-    if not isinstance(parsed, dict):
-        raise ModelError(f"{path}: not a JSON object")
-    return parsed
 
 
 def _fetched(name: str) -> Path:

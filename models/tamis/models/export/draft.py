@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from tamis.models.errors import ModelError
+from tamis.models.export.checkpoint import Checkpoint
 from tamis.models.export.graphs import to_onnx, verify
 
 TOLERANCE = 1e-4  # of an output in float32; the graph of a deep network sums in another order
@@ -52,6 +53,10 @@ class Draft:
     folder: Path
     options: Options = DEFAULT
     report: Callable[[str], None] = silent
+
+    def name(self, checkpoint: Checkpoint) -> str:
+        """What the model and its space are called."""
+        return self.options.name or checkpoint.name
 
     def graph(
         self,

@@ -8,13 +8,10 @@ from pkgutil import iter_modules
 from types import ModuleType
 
 import tamis.models.export
-from tamis.models import catalog
-from tamis.models.encoders import Encoder
 from tamis.models.errors import ModelError
 from tamis.models.export.checkpoint import Checkpoint
 from tamis.models.export.draft import DEFAULT, Draft, Options, silent
 from tamis.models.export.writer import drafted, seal
-from tamis.models.rerankers import Reranker
 from tamis.models.runtimes.folder import ModelFolder, Recipe
 
 
@@ -47,10 +44,8 @@ def export(
 
 
 def methods() -> list[str]:
-    """The methods that a checkpoint can be exported for."""
-    served = {*catalog.names(Encoder), *catalog.names(Reranker)}
-    files = {module.name for module in iter_modules(tamis.models.export.__path__)}
-    return sorted(served & files)
+    """The methods that a checkpoint can be exported for: the files here that read one."""
+    return [name for name in _files() if hasattr(_module(name), "reads")]
 
 
 def exporter_of(checkpoint: Checkpoint, method: str = "") -> ModuleType:
@@ -59,22 +54,29 @@ def exporter_of(checkpoint: Checkpoint, method: str = "") -> ModuleType:
     Raises:
         ModelError: `method` is unknown, or without one: none reads the checkpoint, or several do.
     """
+    if method in _files() and hasattr(_module(method), "reads"):
+        return _module(method)
     known = methods()
     if method:
-        if method not in known:
-            raise ModelError(f"method: {method!r} is not one of: {', '.join(known)}")
-        return import_module(f"tamis.models.export.{method}")
-    modules = [import_module(f"tamis.models.export.{name}") for name in known]
-    fitting = [
-        module for module in modules if hasattr(module, "reads") and module.reads(checkpoint)
-    ]
+        raise ModelError(f"method: {method!r} is not one of: {', '.join(known)}")
+    fitting = [name for name in known if _module(name).reads(checkpoint)]
     if len(fitting) == 1:
-        return fitting[0]
+        return _module(fitting[0])
     if fitting:
-        names = ", ".join(module.__name__.rpartition(".")[2] for module in fitting)
-        raise ModelError(f"{checkpoint.name}: several methods read it: choose one of: {names}")
+        raise ModelError(
+            f"{checkpoint.name}: several methods read it: choose one of: {', '.join(fitting)}"
+        )
     said = {key: checkpoint.config.get(key) for key in ("model_type", "architectures")}
     raise ModelError(
         f"{checkpoint.name}: config.json says {said}, which no exporter knows; "
         f"choose one of: {', '.join(known)}"
     )
+
+
+def _files() -> list[str]:
+    names = [module.name for module in iter_modules(tamis.models.export.__path__)]
+    return sorted(name for name in names if name != "__main__")
+
+
+def _module(name: str) -> ModuleType:
+    return import_module(f"tamis.models.export.{name}")

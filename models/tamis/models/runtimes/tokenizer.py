@@ -4,12 +4,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tokenizers
 from jaxtyping import Int
 
 from tamis.models.errors import ModelError
+
+SPECIAL = 2  # [CLS] before a text and [SEP] after it; <s> and </s> of RoBERTa
+BYTES_A_TOKEN = 4  # of English in WordPiece, and near enough elsewhere to size a batch
+TOKENS_A_BYTE = 8  # at most: NFKC makes 18 characters of 3 bytes, and a space may precede them
+
+
+def estimate(text: str | None, max_tokens: int) -> int:
+    """About how many tokens of a text are read, special ones included; costs no tokenizing."""
+    return min(SPECIAL + len((text or "").encode()) // BYTES_A_TOKEN, max_tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +49,13 @@ class Tokens:
             self.attention_mask[texts, :length],
             self.token_type_ids[texts, :length],
         )
+
+    def marked(self, marker: int) -> "Tokens":
+        """The texts with one more token after their first."""
+        columns = zip(
+            (self.input_ids, self.attention_mask, self.token_type_ids), (marker, 1, 0), strict=True
+        )
+        return Tokens(*(np.insert(column, 1, value, axis=1) for column, value in columns))
 
     def inputs(self, *, types: bool = False) -> dict[str, np.ndarray]:
         """The batch under the names of a graph's inputs.
@@ -76,7 +93,7 @@ class Tokenizer:
             raise ModelError(f"{path}: no such file") from error
         except Exception as error:  # tokenizers raises bare Exceptions
             raise ModelError(f"{path}: not a tokenizer: {error}") from error
-        padding = cut.padding or {"pad_id": cut.token_to_id("[PAD]") or 0, "pad_token": "[PAD]"}
+        padding = cut.padding or _padding(cut)
         for tokenizer in (whole, cut):  # the file may bring a length of its own
             tokenizer.no_padding()
             tokenizer.no_truncation()
@@ -84,8 +101,8 @@ class Tokenizer:
         cut.enable_padding(pad_id=padding["pad_id"], pad_token=padding["pad_token"])
         return cls(whole, cut)
 
-    def encode(self, texts: Sequence[str]) -> Tokens:
-        """The texts as one batch."""
+    def encode(self, texts: Sequence[str | tuple[str, str]]) -> Tokens:
+        """The texts, or pairs of them, as one batch."""
         return _batch(self.cut.encode_batch_fast(list(texts)))
 
     def encode_with_offsets(
@@ -104,6 +121,19 @@ class Tokenizer:
         """How many tokens each text is, without special ones; none is cut."""
         encodings = self.whole.encode_batch_fast(list(texts), add_special_tokens=False)
         return [len(encoding) for encoding in encodings]
+
+    def exceeds(self, text: str, tokens: int) -> bool:
+        """Whether a text is longer than so many tokens, special ones not counted."""
+        short = TOKENS_A_BYTE * len(text.encode()) <= tokens
+        return not short and self.counts([text])[0] > tokens
+
+
+def _padding(tokenizer: tokenizers.Tokenizer) -> dict[str, Any]:
+    """The padding of a tokenizer whose file does not say it: BERT's or RoBERTa's, if it has it."""
+    for token in ("[PAD]", "<pad>"):
+        if (known := tokenizer.token_to_id(token)) is not None:
+            return {"pad_id": known, "pad_token": token}
+    return {"pad_id": 0, "pad_token": "[PAD]"}
 
 
 def _batch(encodings: Sequence[tokenizers.Encoding]) -> Tokens:
