@@ -6,7 +6,7 @@ folder, and a path that ends in ``.toml`` any other.
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,21 +40,25 @@ class Template:
             )
         return PLACE.sub(lambda place: str(values[place.group(1)]), self.text)
 
-    def fit(self, model: LanguageModel, room: int, *, cut: str, **values: str) -> str:
-        """The text with its places filled, in at most `room` tokens where cutting `cut` allows it.
+    def fit(
+        self, model: LanguageModel, room: int, texts: Sequence[str], cut: str, **values: object
+    ) -> list[str]:
+        """The template filled with each of the texts, in at most `room` tokens where cutting helps.
 
         Args:
             model: Whose tokens are counted.
-            room: Tokens that the filled text may have.
-            cut: The value whose end is left out when there is too much.
-            values: What is put in the places.
+            room: Tokens that a filled template may have.
+            texts: What goes to the place `cut`; the end of one that is too long is left out.
+            cut: That place's name.
+            values: What goes to the other places.
         """
-        filled = self.fill(**values)
-        total, longest = model.counts([filled, values[cut]])
-        if total <= room:
-            return filled
-        (shorter,) = model.cut([values[cut]], max(0, longest - (total - room)))
-        return self.fill(**{**values, cut: shorter})
+        filled = [self.fill(**values, **{cut: text}) for text in texts]
+        totals, lengths = model.counts(filled), model.counts(texts)
+        for i, (total, length) in enumerate(zip(totals, lengths, strict=True)):
+            if total > room:
+                (shorter,) = model.cut([texts[i]], max(0, length - (total - room)))
+                filled[i] = self.fill(**values, **{cut: shorter})
+        return filled
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +73,16 @@ class Prompts:
     name: str
     table: Mapping[str, object]
 
-    def template(self, key: str) -> Template:
+    def text(self, key: str) -> str:
         """The text under `key`."""
         text = self.table.get(key)
         if not isinstance(text, str):
             raise SettingsError(f"prompt {self.name}: {key}: expected a text, got {text!r}")
-        return Template(text)
+        return text
 
-    def texts(self, key: str) -> list[str]:
-        """The list of texts under `key`."""
-        texts = self.table.get(key)
-        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-            raise SettingsError(f"prompt {self.name}: {key}: expected texts, got {texts!r}")
-        return texts
+    def template(self, key: str) -> Template:
+        """The template under `key`."""
+        return Template(self.text(key))
 
     def conversation(self, key: str, **values: object) -> tuple[Message, ...]:
         """The messages under `key`, a list of tables of `role` and `text`, with places filled."""
@@ -109,8 +110,6 @@ def load(name: str) -> Prompts:
         raise SettingsError(f"prompt {name!r}: {error}") from error
 
 
-def asked(text: str, *, answer: str = "", chat: bool = False) -> Prompt:
+def asked(text: str, *, chat: bool = False) -> Prompt:
     """A text as a prompt: as it is, or as the user's turn of a conversation."""
-    if chat:
-        return Prompt(messages=(Message("user", text),), answer=answer)
-    return Prompt(text=text, answer=answer)
+    return Prompt(messages=(Message("user", text),)) if chat else Prompt(text=text)

@@ -112,7 +112,7 @@ class LanguageModel(Protocol):
         ...
 
     def token_ids(self, text: str) -> list[int]:
-        """A text's tokens, without special ones."""
+        """A text's tokens, without special ones; the name of a special token is that token."""
         ...
 
     def counts(self, texts: Sequence[str]) -> list[int]:
@@ -173,4 +173,16 @@ def single_token(model: LanguageModel, text: str) -> int:
     ids = model.token_ids(text)
     if len(ids) != 1:
         raise ModelError(f"{text!r} is {len(ids)} tokens in the model's vocabulary; it must be one")
+    return ids[0]
+
+
+def first_token(model: LanguageModel, text: str) -> int:
+    """The first token that a text is written with, which is what papers read of a word.
+
+    Raises:
+        ModelError: The text has no token.
+    """
+    ids = model.token_ids(text)
+    if not ids:
+        raise ModelError(f"{text!r} has no token in the model's vocabulary")
     return ids[0]

@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from tamis.models.errors import SettingsError
+from tamis.models.prompts import Prompts, load
 from tamis.models.runtimes.language import CrossEncoder, LanguageModel, SequenceClassifier
 from tamis.models.runtimes.onnx_cross_encoder import OnnxCrossEncoder
+from tamis.models.runtimes.pair_scorer import OnnxPairScorer, PairScorer
 from tamis.models.settings import Openers, build
 
 T = TypeVar("T")
@@ -51,7 +53,9 @@ class Models:
         """How to open a setting, by the type of the method's field."""
         return {
             CrossEncoder: lambda said: self._once(CrossEncoder, said, self._cross_encoder),
+            PairScorer: lambda said: self._once(PairScorer, said, self._pair_scorer),
             SequenceClassifier: lambda said: self._once(SequenceClassifier, said, _classifier),
+            Prompts: _prompts,
             LanguageModel: lambda said: self._once(LanguageModel, said, _language_model),
         }
 
@@ -63,9 +67,22 @@ class Models:
         return opened
 
     def _cross_encoder(self, said: Any) -> CrossEncoder:
-        if not isinstance(said, str):
-            raise SettingsError(f"model: expected a model folder, got {said!r}")
-        return OnnxCrossEncoder.open(said, threads=self.threads)
+        return OnnxCrossEncoder.open(_folder(said), threads=self.threads)
+
+    def _pair_scorer(self, said: Any) -> PairScorer:
+        return OnnxPairScorer.open(_folder(said), threads=self.threads)
+
+
+def _folder(said: Any) -> str:
+    if not isinstance(said, str):
+        raise SettingsError(f"model: expected a model folder, got {said!r}")
+    return said
+
+
+def _prompts(said: Any) -> Prompts:
+    if not isinstance(said, str):
+        raise SettingsError(f"prompt: expected a name or a path, got {said!r}")
+    return load(said)
 
 
 def _classifier(said: Any) -> SequenceClassifier:

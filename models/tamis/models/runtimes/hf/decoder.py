@@ -81,7 +81,7 @@ class Decoder(HfModel):
         self, prompts: Sequence[Prompt], spans: Sequence[str]
     ) -> list[Float[np.ndarray, " _"]]:
         pairs = zip(prompts, spans, strict=True)
-        rows = [self._row(prompt, after=self.token_ids(span)) for prompt, span in pairs]
+        rows = [self._row(prompt, after=self._reading.texts.ids(span)) for prompt, span in pairs]
 
         def likelihoods(row: Row, logits: Tensor) -> np.ndarray:
             told = torch.tensor(row.ids[row.first + 1 :], device=logits.device)

@@ -45,7 +45,7 @@ class EncoderDecoder(HfModel):
     def span_log_likelihoods(
         self, prompts: Sequence[Prompt], spans: Sequence[str]
     ) -> list[Float[np.ndarray, " _"]]:
-        told = [self.token_ids(span) for span in spans]
+        told = [self._reading.texts.ids(span) for span in spans]
         asked = [self._asked(prompt) for prompt in prompts]
         begun = [len(answer) for _, answer in asked]
         # The last token is never read, only told of.

@@ -31,7 +31,10 @@ class HfNetwork:
         self._one_at_a_time = Lock()
 
     def token_ids(self, text: str) -> list[int]:
-        return self._reading.texts.ids(text)
+        texts = self._reading.texts
+        return (
+            texts.rendered(text)[len(texts.start) :] if text in texts.special else texts.ids(text)
+        )
 
     def _batches(self, lengths: Sequence[int]) -> list[list[int]]:
         """The rows in groups of like length that fit in a run."""

@@ -37,11 +37,13 @@ class Sight:
         """
         if prompt.messages:
             ids, seen = self._seen(self._rendered(prompt, texts), prompt, texts)
-            return ids, seen, 0, None
-        ids, seen = self._seen(self.processor.image_token * len(prompt.images), prompt, texts)
-        ids += texts.ids(prompt.prefix)
-        head = len(ids) - 1 if prompt.prefix else len(ids)
-        ids += texts.ids(prompt.text)
+            head = len(ids) - ids[::-1].index(self.processor.image_token_id)
+        else:
+            mark = getattr(self.processor, "boi_token", self.processor.image_token)
+            ids, seen = self._seen(mark * len(prompt.images), prompt, texts)
+            ids += texts.ids(prompt.prefix)
+            head = len(ids) - 1 if prompt.prefix else len(ids)
+            ids += texts.ids(prompt.text)
         if hasattr(self.network.base_model, "rope_deltas") or head >= len(ids):
             return ids, seen, 0, None
         return ids, seen, head, (*map(_digest, prompt.images), *ids[:head])

@@ -1,0 +1,64 @@
+"""CMRF lets audio attend to lyrics and lyrics to audio, and compares each with what it read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Float
+
+from tamis.models.blocks.attention import attention
+from tamis.models.blocks.similarity import cosine, unit
+from tamis.models.ranking.vectors import Vectors, of_vectors
+from tamis.models.rerankers import PointwiseReranker
+from tamis.models.types import Candidate, Paper, Query
+
+__all__ = ("CMRF",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CMRF(PointwiseReranker):
+    """The mean of both directions' cosines of a side's mean with the mean of what it attended to.
+
+    Attributes:
+        query: The queries' vectors, as `encoder.head`.
+        document: The candidates', in the same space.
+        temperature: Of the attention.
+    """
+
+    paper: ClassVar = Paper(
+        "Cross-Modal Interaction via Reinforcement Feedback for Audio-Lyrics Retrieval",
+        2024,
+        "https://doi.org/10.1109/TASLP.2024.3358048",
+    )
+    checked: ClassVar = "the formula, vector by vector; properties: order of vectors, equal sets"
+    departs: ClassVar = (
+        "written from a description: there is neither code nor weights. Vectors are any encoder's, "
+        "and the reinforcement, which is training, has no part in serving"
+    )
+
+    query: str
+    document: str
+    temperature: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.temperature <= 0:
+            raise ValueError(f"temperature must be more than 0, not {self.temperature}")
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return (self.query, self.document)
+
+    def score(
+        self, query: Query, candidates: Sequence[Candidate]
+    ) -> Float[np.ndarray, " candidates"]:
+        return of_vectors(query, candidates, self.query, self.document, self._score)
+
+    def _score(self, asked: Vectors, held: list[Vectors]) -> list[float]:
+        return [(self._read(asked, own) + self._read(own, asked)) / 2 for own in held]
+
+    def _read(self, reader: Vectors, other: Vectors) -> float:
+        """The cosine of a side's mean with the mean of what it reads in the other one."""
+        read = attention(reader, other, self.temperature) @ unit(other)
+        means = unit(reader).mean(axis=0), read.mean(axis=0)
+        return float(cosine(means[0][None], means[1][None])[0, 0])

@@ -1,0 +1,61 @@
+"""Co-Prompt scores documents by the query's likelihood under an instruction that was searched for.
+
+Two frozen models find the instruction offline: one proposes its words, the other tells how well
+documents explain their queries with them. Served is the outcome, a prompt file.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Float
+
+from tamis.models.blocks.probability import mean_of_spans
+from tamis.models.prompts import Prompts, load
+from tamis.models.ranking import AT_ONCE
+from tamis.models.ranking.texts import of_texts
+from tamis.models.rerankers import PointwiseReranker
+from tamis.models.runtimes.language import LanguageModel, Prompt
+from tamis.models.types import Candidate, Paper, Query
+
+__all__ = ("CoPrompt",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoPrompt(PointwiseReranker):
+    """The mean log-probability of the query after the document and the instruction.
+
+    Attributes:
+        model: The language model that the instruction was searched for.
+        prompt: The instruction, and where it stands.
+        document_tokens: Of a document; what is beyond is left out. The authors' code means to, and
+            its clipping never runs. 480 for T5 and T0.
+    """
+
+    paper: ClassVar = Paper(
+        "Discrete Prompt Optimization via Constrained Generation for Zero-shot Re-ranker",
+        2023,
+        "https://arxiv.org/abs/2305.13729",
+    )
+    checked: ClassVar = "the cross-entropy of transformers' LlamaForCausalLM over the query"
+    departs: ClassVar = "the packaged instruction is written by hand; searched ones are not public"
+    at_once: ClassVar = AT_ONCE
+
+    model: LanguageModel
+    prompt: Prompts = field(default_factory=lambda: load("co_prompt"))
+    document_tokens: int = 900
+
+    def score(
+        self, query: Query, candidates: Sequence[Candidate]
+    ) -> Float[np.ndarray, " candidates"]:
+        return of_texts(query, candidates, self._score)
+
+    def _score(self, query: str, texts: list[str]) -> Float[np.ndarray, " texts"]:
+        template, instruction = self.prompt.template("document"), self.prompt.text("instruction")
+        told = [
+            Prompt(prefix=template.fill(document=text, instruction=instruction))
+            for text in self.model.cut(texts, self.document_tokens)
+        ]
+        span = self.prompt.template("span").fill(query=query)
+        return mean_of_spans(self.model.span_log_likelihoods(told, [span] * len(texts)))

@@ -1,0 +1,79 @@
+"""RagVL asks a vision-language model whether an image is relevant, and trusts it above a threshold.
+
+The image comes first, so that its state is kept and only the question is read for a new query.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Float
+
+from tamis.models.blocks.probability import first_of_two
+from tamis.models.prompts import Prompts, load
+from tamis.models.ranking import AT_ONCE
+from tamis.models.rerankers import PointwiseReranker
+from tamis.models.runtimes.language import LanguageModel, Message, Prompt, first_token
+from tamis.models.types import Candidate, Paper, Query
+
+__all__ = ("RagVL",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RagVL(PointwiseReranker):
+    """The probability of "Yes" against "No" at the answer's first token.
+
+    Candidates below the threshold score -inf, and follow in their old order: what reads the ranking
+    can leave them out. So does a candidate without an image.
+
+    Attributes:
+        model: A model that reads images.
+        prompt: The question, the words for a caption, and the two answers.
+        threshold: The paper's eta, from 0 to 1, which `blocks.calibration` finds; 0 keeps all.
+        captions: Whether a candidate's text is told as its image's caption.
+        chat: Whether the model is asked in its own chat template.
+    """
+
+    paper: ClassVar = Paper(
+        "MLLM Is a Strong Reranker: Advancing Multimodal Retrieval-augmented Generation via "
+        "Knowledge-enhanced Reranking and Noise-injected Training",
+        2024,
+        "https://arxiv.org/abs/2407.21439",
+    )
+    checked: ClassVar = "the first step of transformers' LlavaForConditionalGeneration"
+    departs: ClassVar = "only the first step is run, where the authors' code generates an answer"
+    reads_images: ClassVar = True
+    at_once: ClassVar = AT_ONCE
+
+    model: LanguageModel
+    prompt: Prompts = field(default_factory=lambda: load("ragvl"))
+    threshold: float = 0.0
+    captions: bool = True
+    chat: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold <= 1:
+            raise ValueError(f"threshold must be from 0 to 1, not {self.threshold}")
+
+    def score(
+        self, query: Query, candidates: Sequence[Candidate]
+    ) -> Float[np.ndarray, " candidates"]:
+        scores = np.full(len(candidates), -np.inf)
+        seen = [i for i, one in enumerate(candidates) if one.content.image is not None]
+        if query.content.text is None or not seen:
+            return scores
+        shown = [self._prompt(query.content.text, candidates[i]) for i in seen]
+        answers = [first_token(self.model, self.prompt.text(key)) for key in ("yes", "no")]
+        sure = first_of_two(self.model.token_log_probabilities(shown, answers))
+        scores[seen] = np.where(sure >= self.threshold, sure, -np.inf)
+        return scores
+
+    def _prompt(self, query: str, candidate: Candidate) -> Prompt:
+        caption, image = candidate.content.text if self.captions else None, candidate.content.image
+        told = self.prompt.template("caption").fill(caption=caption) if caption else ""
+        asked = self.prompt.template("prompt").fill(query=query)
+        images = (image,) if image is not None else ()
+        if self.chat:
+            return Prompt(images=images, messages=(Message("user", told + asked),))
+        return Prompt(images=images, prefix=told, text=asked)

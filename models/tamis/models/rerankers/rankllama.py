@@ -1,0 +1,65 @@
+"""RankLLaMA reads query and document with a large decoder and scores its last token."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Float
+
+from tamis.models.prompts import Prompts, load
+from tamis.models.ranking import AT_ONCE
+from tamis.models.ranking.texts import of_texts
+from tamis.models.rerankers import PointwiseReranker
+from tamis.models.runtimes.language import SequenceClassifier
+from tamis.models.types import Candidate, Paper, Query
+
+__all__ = ("RankLLaMA",)
+
+END = 3  # tokens that the authors keep free at a document's end
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankLLaMA(PointwiseReranker):
+    """The head's logit at the last token, without anything after the document.
+
+    Attributes:
+        model: A decoder with a head of one class.
+        prompt: The words that it was trained on.
+        query_tokens: Of the query, its prefix included; what is beyond is left out.
+        document_tokens: Of the document, and the same; 164 for passages, 2048 for documents.
+    """
+
+    paper: ClassVar = Paper(
+        "Fine-Tuning LLaMA for Multi-Stage Text Retrieval",
+        2023,
+        "https://arxiv.org/abs/2310.08319",
+    )
+    checked: ClassVar = "transformers' LlamaForSequenceClassification, one text at a time"
+    departs: ClassVar = (
+        "documents without a title get the prefix that training gave them and the authors' "
+        "inference code drops"
+    )
+    at_once: ClassVar = AT_ONCE
+
+    model: SequenceClassifier
+    prompt: Prompts = field(default_factory=lambda: load("rankllama"))
+    query_tokens: int = 32
+    document_tokens: int = 164
+
+    def __post_init__(self) -> None:
+        if self.query_tokens < 1 or self.document_tokens <= END:
+            raise ValueError(f"query_tokens must be at least 1, document_tokens more than {END}")
+
+    def score(
+        self, query: Query, candidates: Sequence[Candidate]
+    ) -> Float[np.ndarray, " candidates"]:
+        return of_texts(query, candidates, self._score)
+
+    def _score(self, query: str, texts: list[str]) -> Float[np.ndarray, " texts"]:
+        start, template = self.model.start_id, self.prompt.template("document")
+        asked = self.model.token_ids(self.prompt.template("query").fill(query=query))
+        before = [start, *asked[: self.query_tokens], start]
+        documents = [self.model.token_ids(template.fill(document=text)) for text in texts]
+        rows = [[*before, *ids[: self.document_tokens - END]] for ids in documents]
+        return self.model.logits(rows)[:, 0]

@@ -1,0 +1,52 @@
+"""RankT5 trains an encoder-decoder to rank: the score is one logit of its first step."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Float
+
+from tamis.models.prompts import Prompts, load
+from tamis.models.ranking import AT_ONCE
+from tamis.models.ranking.texts import of_texts
+from tamis.models.rerankers import PointwiseReranker
+from tamis.models.runtimes.language import LanguageModel, Prompt, single_token
+from tamis.models.types import Candidate, Paper, Query
+
+__all__ = ("RankT5",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankT5(PointwiseReranker):
+    """The raw logit of a spare token. It has no scale: not for thresholds, not across queries.
+
+    Attributes:
+        model: An encoder-decoder that was trained so.
+        prompt: The words and the token that it was trained on.
+        max_tokens: Of the prompt; a longer document is cut.
+    """
+
+    paper: ClassVar = Paper(
+        "RankT5: Fine-Tuning T5 for Text Ranking with Ranking Losses",
+        2022,
+        "https://arxiv.org/abs/2210.10634",
+    )
+    checked: ClassVar = "the first step of transformers' T5ForConditionalGeneration"
+    departs: ClassVar = "the encoder-decoder form only, not the one with an encoder alone"
+    at_once: ClassVar = AT_ONCE
+
+    model: LanguageModel
+    prompt: Prompts = field(default_factory=lambda: load("rankt5"))
+    max_tokens: int = 512
+
+    def score(
+        self, query: Query, candidates: Sequence[Candidate]
+    ) -> Float[np.ndarray, " candidates"]:
+        return of_texts(query, candidates, self._score)
+
+    def _score(self, query: str, texts: list[str]) -> Float[np.ndarray, " texts"]:
+        template = self.prompt.template("prompt")
+        asked = template.fit(self.model, self.max_tokens - 1, texts, "document", query=query)
+        token = single_token(self.model, self.prompt.text("score"))
+        return self.model.token_logits([Prompt(text=text) for text in asked], [token])[:, 0]

@@ -1,0 +1,91 @@
+"""Scores a query's vectors and a document's together: what no index of single vectors can do."""
+
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float
+
+from tamis.models.errors import InputError
+from tamis.models.runtimes import Session
+from tamis.models.runtimes.folder import ModelFolder, Recipe
+from tamis.models.runtimes.usage import spend
+
+AT_ONCE = 256  # pairs of one run
+
+
+@runtime_checkable
+class PairScorer(Protocol):
+    """A network over the vectors of both sides. Safe to call from several threads."""
+
+    def scores(
+        self,
+        query: Float[np.ndarray, "query_vectors dim"],
+        documents: Sequence[Float[np.ndarray, "_ dim"]],
+    ) -> Float[np.ndarray, " documents"]:
+        """A score for each document; -inf for one without vectors."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairRecipe(Recipe):
+    """A pair scorer's `model.toml`.
+
+    Attributes:
+        dim: Of the vectors of both sides.
+        most: Vectors of both sides together; a document's others are left out.
+    """
+
+    dim: int
+    most: int
+
+
+@dataclass(frozen=True)
+class OnnxPairScorer:
+    """A `PairScorer` in a model folder, with a graph `joint` of `query` and `document`.
+
+    Documents with as many vectors are run together, so that nothing is padded and nothing masked.
+    """
+
+    folder: ModelFolder[PairRecipe]
+    session: Session
+
+    @classmethod
+    def open(cls, path: str | PathLike[str], *, threads: int = 0) -> "OnnxPairScorer":
+        """Loads a folder.
+
+        Raises:
+            ModelError: A file is missing, damaged or of another model.
+        """
+        folder = ModelFolder.open(path, PairRecipe, "clip4clip_tighttransf")
+        return cls(folder, folder.session("joint", threads=threads))
+
+    def scores(
+        self,
+        query: Float[np.ndarray, "query_vectors dim"],
+        documents: Sequence[Float[np.ndarray, "_ dim"]],
+    ) -> Float[np.ndarray, " documents"]:
+        recipe = self.folder.recipe
+        for vectors in (query, *documents):
+            if vectors.shape[1] != recipe.dim:
+                raise InputError(f"vectors of {vectors.shape[1]} numbers; needs {recipe.dim}")
+        scores = np.full(len(documents), -np.inf, dtype=np.float32)
+        groups = defaultdict(list)
+        for i, document in enumerate(documents):
+            groups[min(len(document), recipe.most - len(query))].append(i)
+        started = time.perf_counter()
+        for count, members in groups.items():
+            for first in range(0, len(members) if count > 0 else 0, AT_ONCE):
+                batch = members[first : first + AT_ONCE]
+                held = np.stack([documents[i][:count] for i in batch]).astype(np.float32)
+                asked = np.broadcast_to(query.astype(np.float32), (len(batch), *query.shape))
+                inputs = {"query": np.ascontiguousarray(asked), "document": held}
+                scores[batch] = self.session.run(inputs)["score"]
+        took = time.perf_counter() - started
+        tokens = sum(len(document) + len(query) for document in documents)
+        spend(calls=len(documents), tokens=tokens, model_s=took)
+        return scores
