@@ -7,8 +7,10 @@ folder, and a path that ends in ``.toml`` any other.
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tamis.models.errors import SettingsError
 from tamis.models.runtimes.language import LanguageModel, Message, Prompt
@@ -108,6 +110,11 @@ def load(name: str) -> Prompts:
         raise SettingsError(f"prompt {name!r}: no such file; known: {known}") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"prompt {name!r}: {error}") from error
+
+
+def packaged(name: str) -> Any:
+    """A method's field for its prompts: by default those of the file `name`."""
+    return field(default_factory=partial(load, name))
 
 
 def asked(text: str, *, chat: bool = False) -> Prompt:

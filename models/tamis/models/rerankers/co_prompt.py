@@ -5,14 +5,14 @@ documents explain their queries with them. Served is the outcome, a prompt file.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
 from tamis.models.blocks.probability import mean_of_spans
-from tamis.models.prompts import Prompts, load
+from tamis.models.prompts import Prompts, packaged
 from tamis.models.ranking import AT_ONCE
 from tamis.models.ranking.texts import of_texts
 from tamis.models.rerankers import PointwiseReranker
@@ -43,7 +43,7 @@ class CoPrompt(PointwiseReranker):
     at_once: ClassVar = AT_ONCE
 
     model: LanguageModel
-    prompt: Prompts = field(default_factory=lambda: load("co_prompt"))
+    prompt: Prompts = packaged("co_prompt")
     document_tokens: int = 900
 
     def score(

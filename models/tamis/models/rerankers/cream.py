@@ -12,12 +12,12 @@ groups, and the best of each meet in further groups, so that no prompt grows wit
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 from tamis.models import ranking
 from tamis.models.blocks.permutations import after_reasoning, parse_numbers
-from tamis.models.prompts import Prompts, asked, load
+from tamis.models.prompts import Prompts, asked, packaged
 from tamis.models.ranking.tournament import tournament
 from tamis.models.rerankers import PlannedReranker
 from tamis.models.runtimes.language import LanguageModel
@@ -54,7 +54,7 @@ class CREAM(PlannedReranker[Sequence[int]]):
     )
 
     model: LanguageModel
-    prompt: Prompts = field(default_factory=lambda: load("cream"))
+    prompt: Prompts = packaged("cream")
     group: int = 5
     keep: int = 2
     top: int = 5

@@ -7,7 +7,7 @@ the cross-encoder for every candidate and demonstration.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
@@ -20,7 +20,7 @@ from tamis.models.blocks.similarity import unit
 from tamis.models.blocks.topk import top_k
 from tamis.models.encoders import TokenEncoder
 from tamis.models.errors import ModelError
-from tamis.models.prompts import Prompts, load
+from tamis.models.prompts import Prompts, packaged
 from tamis.models.ranking import AT_ONCE
 from tamis.models.ranking.texts import of_texts
 from tamis.models.rerankers import PointwiseReranker
@@ -63,7 +63,7 @@ class DemoRank(PointwiseReranker):
     demonstrations: str
     retriever: TokenEncoder | None = None
     ranker: CrossEncoder | None = None
-    prompt: Prompts = field(default_factory=lambda: load("demorank"))
+    prompt: Prompts = packaged("demorank")
     found: int = 50
     shots: int = 3
     per_pair: bool = False

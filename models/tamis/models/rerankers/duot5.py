@@ -1,12 +1,12 @@
 """duoT5 asks an encoder-decoder which of two documents is the more relevant one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 from tamis.models import ranking
 from tamis.models.blocks.probability import first_of_two
-from tamis.models.prompts import Prompts, load
+from tamis.models.prompts import Prompts, packaged
 from tamis.models.ranking.pairs import all_pair
 from tamis.models.rerankers import PlannedReranker
 from tamis.models.runtimes.language import LanguageModel, Prompt, first_token
@@ -42,7 +42,7 @@ class DuoT5(PlannedReranker[float]):
     )
 
     model: LanguageModel
-    prompt: Prompts = field(default_factory=lambda: load("duot5"))
+    prompt: Prompts = packaged("duot5")
     max_tokens: int = 512
     both_ways: bool = False
 

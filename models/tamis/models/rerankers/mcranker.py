@@ -5,7 +5,7 @@ The annotators and their criteria depend on the query alone, so they are asked f
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tamis.models.blocks.answers import first_object, score, texts
-from tamis.models.prompts import Prompts, asked, load
+from tamis.models.prompts import Prompts, asked, packaged
 from tamis.models.ranking import AT_ONCE
 from tamis.models.ranking.texts import of_texts
 from tamis.models.rerankers import PointwiseReranker
@@ -58,7 +58,7 @@ class MCRanker(PointwiseReranker):
     at_once: ClassVar = AT_ONCE
 
     model: LanguageModel
-    prompt: Prompts = field(default_factory=lambda: load("mcranker"))
+    prompt: Prompts = packaged("mcranker")
     assessor: bool = True
     recruited: int = 2
     document_tokens: int = 300

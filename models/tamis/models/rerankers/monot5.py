@@ -1,14 +1,14 @@
 """monoT5 asks an encoder-decoder whether a document is relevant, and reads "true" or "false"."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
 from tamis.models.blocks.probability import first_of_two
-from tamis.models.prompts import Prompts, load
+from tamis.models.prompts import Prompts, packaged
 from tamis.models.ranking import AT_ONCE
 from tamis.models.ranking.texts import of_texts
 from tamis.models.rerankers import PointwiseReranker
@@ -37,7 +37,7 @@ class MonoT5(PointwiseReranker):
     at_once: ClassVar = AT_ONCE
 
     model: LanguageModel
-    prompt: Prompts = field(default_factory=lambda: load("monot5"))
+    prompt: Prompts = packaged("monot5")
     max_tokens: int = 512
 
     def score(

@@ -4,14 +4,14 @@ The image comes first, so that its state is kept and only the question is read f
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
 from tamis.models.blocks.probability import first_of_two
-from tamis.models.prompts import Prompts, load
+from tamis.models.prompts import Prompts, packaged
 from tamis.models.ranking import AT_ONCE
 from tamis.models.rerankers import PointwiseReranker
 from tamis.models.runtimes.language import LanguageModel, Message, Prompt, first_token
@@ -47,7 +47,7 @@ class RagVL(PointwiseReranker):
     at_once: ClassVar = AT_ONCE
 
     model: LanguageModel
-    prompt: Prompts = field(default_factory=lambda: load("ragvl"))
+    prompt: Prompts = packaged("ragvl")
     threshold: float = 0.0
     captions: bool = True
     chat: bool = True

@@ -1,13 +1,13 @@
 """RankLLaMA reads query and document with a large decoder and scores its last token."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
-from tamis.models.prompts import Prompts, load
+from tamis.models.prompts import Prompts, packaged
 from tamis.models.ranking import AT_ONCE
 from tamis.models.ranking.texts import of_texts
 from tamis.models.rerankers import PointwiseReranker
@@ -43,7 +43,7 @@ class RankLLaMA(PointwiseReranker):
     at_once: ClassVar = AT_ONCE
 
     model: SequenceClassifier
-    prompt: Prompts = field(default_factory=lambda: load("rankllama"))
+    prompt: Prompts = packaged("rankllama")
     query_tokens: int = 32
     document_tokens: int = 164
 

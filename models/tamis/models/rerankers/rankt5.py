@@ -1,13 +1,13 @@
 """RankT5 trains an encoder-decoder to rank: the score is one logit of its first step."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
-from tamis.models.prompts import Prompts, load
+from tamis.models.prompts import Prompts, packaged
 from tamis.models.ranking import AT_ONCE
 from tamis.models.ranking.texts import of_texts
 from tamis.models.rerankers import PointwiseReranker
@@ -37,7 +37,7 @@ class RankT5(PointwiseReranker):
     at_once: ClassVar = AT_ONCE
 
     model: LanguageModel
-    prompt: Prompts = field(default_factory=lambda: load("rankt5"))
+    prompt: Prompts = packaged("rankt5")
     max_tokens: int = 512
 
     def score(

@@ -4,13 +4,13 @@ The images of a gallery do not depend on the query, so their state is kept from 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
-from tamis.models.prompts import Prompts, load
+from tamis.models.prompts import Prompts, packaged
 from tamis.models.ranking import AT_ONCE
 from tamis.models.rerankers import PointwiseReranker
 from tamis.models.runtimes.language import LanguageModel, Message, Prompt
@@ -47,7 +47,7 @@ class TIGeR(PointwiseReranker):
     at_once: ClassVar = AT_ONCE
 
     model: LanguageModel
-    prompt: Prompts = field(default_factory=lambda: load("tiger"))
+    prompt: Prompts = packaged("tiger")
     chat: bool = True
 
     def score(

@@ -5,14 +5,14 @@ document is does not depend on the query, so its state can be kept from one sear
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
 from tamis.models.blocks.probability import mean_of_spans
-from tamis.models.prompts import Prompts, load
+from tamis.models.prompts import Prompts, packaged
 from tamis.models.ranking import AT_ONCE
 from tamis.models.ranking.texts import of_texts
 from tamis.models.rerankers import PointwiseReranker
@@ -42,7 +42,7 @@ class TSARankLLM(PointwiseReranker):
     at_once: ClassVar = AT_ONCE
 
     model: LanguageModel
-    prompt: Prompts = field(default_factory=lambda: load("tsarankllm"))
+    prompt: Prompts = packaged("tsarankllm")
     max_tokens: int = 502
 
     def score(
