@@ -25,31 +25,33 @@ _sym_db = _symbol_database.Default()
 from tamis.v1 import representation_pb2 as tamis_dot_v1_dot_representation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ctamis/v1/model_service.proto\x12\x08tamis.v1\x1a\x1dtamis/v1/representation.proto\"\x95\x01\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x66\x61mily\x18\x02 \x01(\t\x12\x0e\n\x06method\x18\x03 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x04 \x01(\t\x12$\n\x05heads\x18\x05 \x03(\x0b\x32\x15.tamis.v1.VectorField\x12\x0f\n\x07runtime\x18\x06 \x01(\t\x12\x12\n\nmodalities\x18\x07 \x03(\t\"\x13\n\x11ListModelsRequest\"5\n\x12ListModelsResponse\x12\x1f\n\x06models\x18\x01 \x03(\x0b\x32\x0f.tamis.v1.Model\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"2\n\x10GetModelResponse\x12\x1e\n\x05model\x18\x01 \x01(\x0b\x32\x0f.tamis.v1.Model\"@\n\x10LoadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x06\x66older\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\t\n\x07_folder\"3\n\x11LoadModelResponse\x12\x1e\n\x05model\x18\x01 \x01(\x0b\x32\x0f.tamis.v1.Model\"\"\n\x12UnloadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x15\n\x13UnloadModelResponse2\xac\x02\n\x0cModelService\x12G\n\nListModels\x12\x1b.tamis.v1.ListModelsRequest\x1a\x1c.tamis.v1.ListModelsResponse\x12\x41\n\x08GetModel\x12\x19.tamis.v1.GetModelRequest\x1a\x1a.tamis.v1.GetModelResponse\x12\x44\n\tLoadModel\x12\x1a.tamis.v1.LoadModelRequest\x1a\x1b.tamis.v1.LoadModelResponse\x12J\n\x0bUnloadModel\x12\x1c.tamis.v1.UnloadModelRequest\x1a\x1d.tamis.v1.UnloadModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ctamis/v1/model_service.proto\x12\x08tamis.v1\x1a\x1dtamis/v1/representation.proto\"\xdb\x01\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x66\x61mily\x18\x02 \x01(\t\x12\x0e\n\x06method\x18\x03 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x04 \x01(\t\x12$\n\x05heads\x18\x05 \x03(\x0b\x32\x15.tamis.v1.VectorField\x12\x0f\n\x07runtime\x18\x06 \x01(\t\x12\x12\n\nmodalities\x18\x07 \x03(\t\x12\x0f\n\x07version\x18\x08 \x01(\x03\x12#\n\x05state\x18\t \x01(\x0e\x32\x14.tamis.v1.ModelState\x12\x0e\n\x06reason\x18\n \x01(\t\"\x13\n\x11ListModelsRequest\"5\n\x12ListModelsResponse\x12\x1f\n\x06models\x18\x01 \x03(\x0b\x32\x0f.tamis.v1.Model\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"2\n\x10GetModelResponse\x12\x1e\n\x05model\x18\x01 \x01(\x0b\x32\x0f.tamis.v1.Model\"@\n\x10LoadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x06\x66older\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\t\n\x07_folder\"3\n\x11LoadModelResponse\x12\x1e\n\x05model\x18\x01 \x01(\x0b\x32\x0f.tamis.v1.Model\"\"\n\x12UnloadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x15\n\x13UnloadModelResponse*v\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13MODEL_STATE_LOADING\x10\x01\x12\x15\n\x11MODEL_STATE_READY\x10\x02\x12\x1b\n\x17MODEL_STATE_UNAVAILABLE\x10\x03\x32\xac\x02\n\x0cModelService\x12G\n\nListModels\x12\x1b.tamis.v1.ListModelsRequest\x1a\x1c.tamis.v1.ListModelsResponse\x12\x41\n\x08GetModel\x12\x19.tamis.v1.GetModelRequest\x1a\x1a.tamis.v1.GetModelResponse\x12\x44\n\tLoadModel\x12\x1a.tamis.v1.LoadModelRequest\x1a\x1b.tamis.v1.LoadModelResponse\x12J\n\x0bUnloadModel\x12\x1c.tamis.v1.UnloadModelRequest\x1a\x1d.tamis.v1.UnloadModelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tamis.v1.model_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_MODELSTATE']._serialized_start=634
+  _globals['_MODELSTATE']._serialized_end=752
   _globals['_MODEL']._serialized_start=74
-  _globals['_MODEL']._serialized_end=223
-  _globals['_LISTMODELSREQUEST']._serialized_start=225
-  _globals['_LISTMODELSREQUEST']._serialized_end=244
-  _globals['_LISTMODELSRESPONSE']._serialized_start=246
-  _globals['_LISTMODELSRESPONSE']._serialized_end=299
-  _globals['_GETMODELREQUEST']._serialized_start=301
-  _globals['_GETMODELREQUEST']._serialized_end=332
-  _globals['_GETMODELRESPONSE']._serialized_start=334
-  _globals['_GETMODELRESPONSE']._serialized_end=384
-  _globals['_LOADMODELREQUEST']._serialized_start=386
-  _globals['_LOADMODELREQUEST']._serialized_end=450
-  _globals['_LOADMODELRESPONSE']._serialized_start=452
-  _globals['_LOADMODELRESPONSE']._serialized_end=503
-  _globals['_UNLOADMODELREQUEST']._serialized_start=505
-  _globals['_UNLOADMODELREQUEST']._serialized_end=539
-  _globals['_UNLOADMODELRESPONSE']._serialized_start=541
-  _globals['_UNLOADMODELRESPONSE']._serialized_end=562
-  _globals['_MODELSERVICE']._serialized_start=565
-  _globals['_MODELSERVICE']._serialized_end=865
+  _globals['_MODEL']._serialized_end=293
+  _globals['_LISTMODELSREQUEST']._serialized_start=295
+  _globals['_LISTMODELSREQUEST']._serialized_end=314
+  _globals['_LISTMODELSRESPONSE']._serialized_start=316
+  _globals['_LISTMODELSRESPONSE']._serialized_end=369
+  _globals['_GETMODELREQUEST']._serialized_start=371
+  _globals['_GETMODELREQUEST']._serialized_end=402
+  _globals['_GETMODELRESPONSE']._serialized_start=404
+  _globals['_GETMODELRESPONSE']._serialized_end=454
+  _globals['_LOADMODELREQUEST']._serialized_start=456
+  _globals['_LOADMODELREQUEST']._serialized_end=520
+  _globals['_LOADMODELRESPONSE']._serialized_start=522
+  _globals['_LOADMODELRESPONSE']._serialized_end=573
+  _globals['_UNLOADMODELREQUEST']._serialized_start=575
+  _globals['_UNLOADMODELREQUEST']._serialized_end=609
+  _globals['_UNLOADMODELRESPONSE']._serialized_start=611
+  _globals['_UNLOADMODELRESPONSE']._serialized_end=632
+  _globals['_MODELSERVICE']._serialized_start=755
+  _globals['_MODELSERVICE']._serialized_end=1055
 # @@protoc_insertion_point(module_scope)

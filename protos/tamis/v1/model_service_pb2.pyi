@@ -7,6 +7,7 @@ import builtins
 import collections.abc
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
+import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
 import sys
 import tamis.v1.representation_pb2
@@ -19,9 +20,37 @@ else:
 
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
+class _ModelState:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _ModelStateEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_ModelState.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    MODEL_STATE_UNSPECIFIED: _ModelState.ValueType  # 0
+    """Not used."""
+    MODEL_STATE_LOADING: _ModelState.ValueType  # 1
+    """It is being loaded and warmed; the version before it answers meanwhile."""
+    MODEL_STATE_READY: _ModelState.ValueType  # 2
+    """It answers."""
+    MODEL_STATE_UNAVAILABLE: _ModelState.ValueType  # 3
+    """It does not; `reason` says why."""
+
+class ModelState(_ModelState, metaclass=_ModelStateEnumTypeWrapper):
+    """Whether a version of a model answers."""
+
+MODEL_STATE_UNSPECIFIED: ModelState.ValueType  # 0
+"""Not used."""
+MODEL_STATE_LOADING: ModelState.ValueType  # 1
+"""It is being loaded and warmed; the version before it answers meanwhile."""
+MODEL_STATE_READY: ModelState.ValueType  # 2
+"""It answers."""
+MODEL_STATE_UNAVAILABLE: ModelState.ValueType  # 3
+"""It does not; `reason` says why."""
+Global___ModelState: typing_extensions.TypeAlias = ModelState
+
 @typing.final
 class Model(google.protobuf.message.Message):
-    """A model in service."""
+    """One version of a model."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -32,8 +61,11 @@ class Model(google.protobuf.message.Message):
     HEADS_FIELD_NUMBER: builtins.int
     RUNTIME_FIELD_NUMBER: builtins.int
     MODALITIES_FIELD_NUMBER: builtins.int
+    VERSION_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
     name: builtins.str
-    """Its name in the server's settings."""
+    """Its name in the server's settings; of a pipeline's part as in `default.rerank`."""
     family: builtins.str
     """`encoder`, `reranker` or `refiner`."""
     method: builtins.str
@@ -42,6 +74,12 @@ class Model(google.protobuf.message.Message):
     """What its weights and its input recipe hash to."""
     runtime: builtins.str
     """What runs it, such as `onnxruntime CPUExecutionProvider`. Empty for methods without weights."""
+    version: builtins.int
+    """Counts the loads of this name since the server started, from 1."""
+    state: Global___ModelState.ValueType
+    """Whether it answers."""
+    reason: builtins.str
+    """Why it is unavailable; empty otherwise."""
     @property
     def heads(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[tamis.v1.representation_pb2.VectorField]:
         """What it makes. Encoders only."""
@@ -60,8 +98,11 @@ class Model(google.protobuf.message.Message):
         heads: collections.abc.Iterable[tamis.v1.representation_pb2.VectorField] | None = ...,
         runtime: builtins.str = ...,
         modalities: collections.abc.Iterable[builtins.str] | None = ...,
+        version: builtins.int = ...,
+        state: Global___ModelState.ValueType = ...,
+        reason: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["family", b"family", "fingerprint", b"fingerprint", "heads", b"heads", "method", b"method", "modalities", b"modalities", "name", b"name", "runtime", b"runtime"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["family", b"family", "fingerprint", b"fingerprint", "heads", b"heads", "method", b"method", "modalities", b"modalities", "name", b"name", "reason", b"reason", "runtime", b"runtime", "state", b"state", "version", b"version"]) -> None: ...
 
 Global___Model: typing_extensions.TypeAlias = Model
 
@@ -86,7 +127,7 @@ class ListModelsResponse(google.protobuf.message.Message):
     MODELS_FIELD_NUMBER: builtins.int
     @property
     def models(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Model]:
-        """By name."""
+        """By name, then by version: the one in service, and a newer one that is being loaded or failed."""
 
     def __init__(
         self,
@@ -147,7 +188,7 @@ class LoadModelRequest(google.protobuf.message.Message):
     name: builtins.str
     """Its name in the server's settings."""
     folder: builtins.str
-    """The model's folder on the server, below its `models` folder. Unset means the same as before."""
+    """The model's folder on the server, below its `models_folder`. Unset means the same as before."""
     def __init__(
         self,
         *,
@@ -169,7 +210,7 @@ class LoadModelResponse(google.protobuf.message.Message):
     MODEL_FIELD_NUMBER: builtins.int
     @property
     def model(self) -> Global___Model:
-        """As it is now."""
+        """Its new version."""
 
     def __init__(
         self,

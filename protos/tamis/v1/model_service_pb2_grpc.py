@@ -62,28 +62,31 @@ class ModelServiceServicer(object):
     """
 
     def ListModels(self, request, context):
-        """ListModels lists the models by name.
+        """ListModels lists the models: encoders, and the pipelines' rerankers and refiners.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetModel(self, request, context):
-        """GetModel describes one model.
+        """GetModel describes one model: the version in service, else the newest.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def LoadModel(self, request, context):
-        """LoadModel loads and warms a model, then switches to it; the old one leaves when it is idle.
+        """LoadModel loads and warms an encoder, then switches to it; the old one finishes what it has
+        begun and leaves. No call fails meanwhile. It is refused with FAILED_PRECONDITION where
+        collections hold what the old one made and the new one has another fingerprint.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UnloadModel(self, request, context):
-        """UnloadModel takes a model out of service when it is idle.
+        """UnloadModel takes an encoder out of service, which finishes what it has begun. It is refused
+        with FAILED_PRECONDITION where a pipeline needs it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

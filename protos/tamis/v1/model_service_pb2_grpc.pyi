@@ -133,16 +133,21 @@ class ModelServiceStub(typing.Generic[_ModelServiceListModelsType, _ModelService
     ], channel: grpc.aio.Channel) -> None: ...
 
     ListModels: _ModelServiceListModelsType
-    """ListModels lists the models by name."""
+    """ListModels lists the models: encoders, and the pipelines' rerankers and refiners."""
 
     GetModel: _ModelServiceGetModelType
-    """GetModel describes one model."""
+    """GetModel describes one model: the version in service, else the newest."""
 
     LoadModel: _ModelServiceLoadModelType
-    """LoadModel loads and warms a model, then switches to it; the old one leaves when it is idle."""
+    """LoadModel loads and warms an encoder, then switches to it; the old one finishes what it has
+    begun and leaves. No call fails meanwhile. It is refused with FAILED_PRECONDITION where
+    collections hold what the old one made and the new one has another fingerprint.
+    """
 
     UnloadModel: _ModelServiceUnloadModelType
-    """UnloadModel takes a model out of service when it is idle."""
+    """UnloadModel takes an encoder out of service, which finishes what it has begun. It is refused
+    with FAILED_PRECONDITION where a pipeline needs it.
+    """
 
 ModelServiceAsyncStub: typing_extensions.TypeAlias = ModelServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
@@ -172,7 +177,7 @@ class ModelServiceServicer(metaclass=abc.ABCMeta):
         request: tamis.v1.model_service_pb2.ListModelsRequest,
         context: _ServicerContext,
     ) -> typing.Union[tamis.v1.model_service_pb2.ListModelsResponse, collections.abc.Awaitable[tamis.v1.model_service_pb2.ListModelsResponse]]:
-        """ListModels lists the models by name."""
+        """ListModels lists the models: encoders, and the pipelines' rerankers and refiners."""
 
     @abc.abstractmethod
     def GetModel(
@@ -180,7 +185,7 @@ class ModelServiceServicer(metaclass=abc.ABCMeta):
         request: tamis.v1.model_service_pb2.GetModelRequest,
         context: _ServicerContext,
     ) -> typing.Union[tamis.v1.model_service_pb2.GetModelResponse, collections.abc.Awaitable[tamis.v1.model_service_pb2.GetModelResponse]]:
-        """GetModel describes one model."""
+        """GetModel describes one model: the version in service, else the newest."""
 
     @abc.abstractmethod
     def LoadModel(
@@ -188,7 +193,10 @@ class ModelServiceServicer(metaclass=abc.ABCMeta):
         request: tamis.v1.model_service_pb2.LoadModelRequest,
         context: _ServicerContext,
     ) -> typing.Union[tamis.v1.model_service_pb2.LoadModelResponse, collections.abc.Awaitable[tamis.v1.model_service_pb2.LoadModelResponse]]:
-        """LoadModel loads and warms a model, then switches to it; the old one leaves when it is idle."""
+        """LoadModel loads and warms an encoder, then switches to it; the old one finishes what it has
+        begun and leaves. No call fails meanwhile. It is refused with FAILED_PRECONDITION where
+        collections hold what the old one made and the new one has another fingerprint.
+        """
 
     @abc.abstractmethod
     def UnloadModel(
@@ -196,6 +204,8 @@ class ModelServiceServicer(metaclass=abc.ABCMeta):
         request: tamis.v1.model_service_pb2.UnloadModelRequest,
         context: _ServicerContext,
     ) -> typing.Union[tamis.v1.model_service_pb2.UnloadModelResponse, collections.abc.Awaitable[tamis.v1.model_service_pb2.UnloadModelResponse]]:
-        """UnloadModel takes a model out of service when it is idle."""
+        """UnloadModel takes an encoder out of service, which finishes what it has begun. It is refused
+        with FAILED_PRECONDITION where a pipeline needs it.
+        """
 
 def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

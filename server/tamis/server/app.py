@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from tamis.models.errors import SettingsError
 from tamis.models.refiners import TextRefiner, VisualRefiner
 from tamis.models.rerankers import Reranker
 from tamis.models.retrievers import Retriever
-from tamis.models.types import Content, Head, Side
+from tamis.models.types import Head
 from tamis.server.admission import Admission
 from tamis.server.cache.embeddings import EmbeddingCache
 from tamis.server.collections import Collections
@@ -23,16 +23,19 @@ from tamis.server.config import MethodSettings, PipelineSettings, ServerSettings
 from tamis.server.encoders import Encoders
 from tamis.server.errors import DeadlineError
 from tamis.server.ingest import Ingest
+from tamis.server.loading import open_encoder
 from tamis.server.metrics import Metrics
+from tamis.server.models import Models
 from tamis.server.oip import service as oip
 from tamis.server.pipeline import Pipeline, Stage
 from tamis.server.revision import Revision
 from tamis.server.services.collections import CollectionService
 from tamis.server.services.embedding import EmbeddingService
+from tamis.server.services.models import ModelService
 from tamis.server.services.refine import RefineService
 from tamis.server.services.rerank import RerankService
 from tamis.server.services.retrieval import RetrievalService
-from tamis.server.services.server import ModelService, ServerService
+from tamis.server.services.server import ServerService
 from tamis.server.stages import Refine, Rerank, Retrieve
 from tamis.server.store.opening import open_store
 from tamis.v1 import (
@@ -45,8 +48,6 @@ from tamis.v1 import (
     server_service_pb2_grpc,
 )
 
-WARM_UP = Content(text="warm up")
-
 
 @dataclass(frozen=True, slots=True)
 class App:
@@ -58,10 +59,19 @@ class App:
     pipelines: Mapping[str, Pipeline]
     cache: EmbeddingCache
     ingest: Ingest
+    models: Models
     metrics: Metrics
 
-    def serve_on(self, server: grpc.aio.Server, *, drain: Callable[[], None]) -> None:
-        """Adds `tamis.v1` and `inference` to a server. `drain` is called to let it go."""
+    def serve_on(
+        self, server: grpc.aio.Server, *, drain: Callable[[], None], ready: Callable[[], bool]
+    ) -> None:
+        """Adds `tamis.v1` and `inference` to a server.
+
+        Args:
+            server: Where to.
+            drain: Is called to let it go.
+            ready: Whether it takes calls and goes on taking them.
+        """
         limits = self.settings.limits
         admission = Admission(limits, self.metrics)
         retrieval = RetrievalService(
@@ -80,18 +90,18 @@ class App:
         refine_service_pb2_grpc.add_RefineServiceServicer_to_server(
             RefineService(self.pipelines, limits, admission), server
         )
-        model_service_pb2_grpc.add_ModelServiceServicer_to_server(
-            ModelService(self.encoders), server
-        )
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(self.models), server)
         server_service_pb2_grpc.add_ServerServiceServicer_to_server(
             ServerService(self.settings, self.pipelines, self.cache, drain), server
         )
         oip.add_to(
             server,
             encoders=self.encoders,
+            models=self.models,
             pipelines=self.pipelines,
             search=retrieval.answer,
             limits=limits,
+            ready=ready,
         )
 
 
@@ -121,27 +131,25 @@ async def open_app(settings: ServerSettings, metrics: Metrics | None = None) -> 
             store,
             folder,
             heads=encoders.heads,
-            fingerprints={name: encoder.fingerprint for name, encoder in loaded.items()},
+            fingerprints=encoders.fingerprints,
             revision=await asyncio.to_thread(Revision, folder / "revision"),
             default=settings.store.vectors,
         )
         pipelines = await asyncio.to_thread(_pipelines, settings, encoders, collections)
-        ingest = Ingest(encoders, collections, settings.limits)
-        yield App(settings, encoders, collections, pipelines, cache, ingest, metrics or Metrics())
+        yield App(
+            settings=settings,
+            encoders=encoders,
+            collections=collections,
+            pipelines=pipelines,
+            cache=cache,
+            ingest=Ingest(encoders, collections, settings.limits),
+            models=Models(settings, encoders, collections, pipelines),
+            metrics=metrics or Metrics(),
+        )
 
 
 def _load_encoders(settings: ServerSettings) -> dict[str, Encoder]:
-    loaded = {}
-    for name, chosen in settings.encoders.items():
-        where, method = f"encoders.{name}", catalog.find(Encoder, chosen.method)
-        table = dict(chosen.settings)
-        if settings.threads and "threads" in {field.name for field in fields(method)}:
-            table.setdefault("threads", settings.threads)
-        encoder = catalog.load(Encoder, chosen.method, table, where=where)
-        if WARM_UP.modalities & encoder.modalities:
-            encoder.encode([WARM_UP], Side.QUERY)
-        loaded[name] = encoder
-    return loaded
+    return {name: open_encoder(settings, name) for name in settings.encoders}
 
 
 def _pipelines(
@@ -172,10 +180,10 @@ def _pipeline(
     stages.append(Rerank(rerank.method, reranker, collections, rerank.depth))
 
     def token_encoder(chosen: object) -> TokenEncoder:
-        encoder = encoders[str(chosen)]
-        if not isinstance(encoder, TokenEncoder):
-            raise SettingsError(f"{where}.refine: {chosen!r} does not give its tokens' states")
-        return encoder
+        try:
+            return encoders.token_encoder(str(chosen))
+        except SettingsError as error:
+            raise SettingsError(f"{where}.refine: {error}") from error
 
     def refiner(family: type[Any], chosen: MethodSettings | None) -> Any:
         if chosen is None:

@@ -202,6 +202,9 @@ class ServerSettings:
         drain_s: How long searches in flight may go on after SIGTERM, in seconds.
         search_timeout_s: The deadline of a search that brings none, in seconds.
         threads: Threads of one model; 0 shares the cores among the models.
+        warm_up_s: How long a model may run its shapes before it is in service, in seconds; 0 runs
+            none.
+        models_folder: The folder below which LoadModel may name others; empty allows none.
     """
 
     encoders: dict[str, MethodSettings]
@@ -212,6 +215,8 @@ class ServerSettings:
     drain_s: float = 30.0
     search_timeout_s: float = 10.0
     threads: int = 0
+    warm_up_s: float = 2.0
+    models_folder: str = ""
     limits: Limits = field(default_factory=Limits)
     batch: BatchSettings = field(default_factory=BatchSettings)
     cache: CacheSettings = field(default_factory=CacheSettings)

@@ -126,7 +126,7 @@ class Encoders:
         """
         if not isinstance(self[name], TokenEncoder):
             raise SettingsError(f"{name!r} does not give its tokens' states")
-        return _Tokens(self, name)
+        return CurrentTokens(self, name)
 
     async def query(
         self,
@@ -244,7 +244,7 @@ class Encoders:
 
 
 @dataclass(frozen=True, slots=True)
-class _Tokens:
+class CurrentTokens:
     """A `TokenEncoder` that asks whichever encoder has the name now."""
 
     encoders: Encoders

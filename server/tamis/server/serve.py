@@ -93,10 +93,12 @@ class Server:
             interceptors=[CallInterceptor(metrics)],
             options=options(app.settings, shared_port=shared_port),
         )
+        self._ready = False
+        self._ready = False
         self.port = 0
 
     async def __aenter__(self) -> "Server":
-        self._app.serve_on(self._server, drain=self._drain)
+        self._app.serve_on(self._server, drain=self._drain, ready=lambda: self._ready)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable((*SERVICES, health.SERVICE_NAME), self._server)
         try:
@@ -104,6 +106,7 @@ class Server:
         except RuntimeError as error:
             raise SettingsError(f"listen: cannot listen on {self._app.settings.listen}") from error
         await self._server.start()
+        self._ready = True
         for name in ("", *SERVICES):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         return self
@@ -113,6 +116,7 @@ class Server:
 
     async def drain(self) -> None:
         """Says NOT_SERVING, refuses new calls, and waits for those in flight (`drain_s`)."""
+        self._ready = False
         await self._health.enter_graceful_shutdown()
         await self._server.stop(self._app.settings.drain_s)
 

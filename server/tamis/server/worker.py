@@ -8,7 +8,6 @@ SIGTERM, or when its parent is gone.
 import argparse
 import asyncio
 import contextlib
-import os
 import signal
 import sys
 from dataclasses import replace
@@ -40,11 +39,10 @@ def _tell(line: str) -> None:
 def _settings(arguments: argparse.Namespace) -> ServerSettings:
     """The settings of the file, but for what all workers must have in common."""
     settings = read(arguments.settings)
-    share = max(1, (os.cpu_count() or 1) // arguments.workers)
     return replace(
         settings,
         listen=arguments.listen,
-        threads=settings.threads or share,
+        workers=arguments.workers,
         store=replace(settings.store, url=arguments.index, folder=arguments.data),
     )
 

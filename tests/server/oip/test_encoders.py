@@ -16,7 +16,7 @@ from tamis.server.config import BatchSettings, CacheSettings, Limits
 from tamis.server.encoders import Encoders
 from tamis.server.oip.encoders import EncoderModel
 from tamis.server.oip.messages import ModelInferRequest
-from tamis.server.oip.service import InferenceService
+from tamis.server.oip.service import by_name
 
 PICTURE = drawing("circle", "red")
 
@@ -129,4 +129,4 @@ async def test_an_answer_too_large_for_a_message_is_refused(encoders: Encoders) 
 
 def test_two_models_of_one_name_are_refused(model: EncoderModel) -> None:
     with pytest.raises(SettingsError, match=r"pipelines\.both: an encoder has that name"):
-        InferenceService([model, model])
+        by_name([model, model])

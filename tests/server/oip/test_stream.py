@@ -7,8 +7,13 @@ from typing import Any
 import pytest
 
 from tamis.models.errors import InputError
-from tamis.server.oip.messages import ModelInferRequest, ModelInferResponse
+from tamis.server.oip.messages import (
+    ModelInferRequest,
+    ModelInferResponse,
+    ModelStreamInferResponse,
+)
 from tamis.server.oip.stream import AT_ONCE, EMPTY_FINAL, FINAL, Stream
+from tamis.server.oip.wire import Response
 
 Write = Callable[[Any, bool], Awaitable[None]]
 
@@ -39,11 +44,11 @@ class Desk:
                 case "broken":
                     raise ZeroDivisionError("a secret")
                 case "twice":
-                    await write(ModelInferResponse(id=request.id), False)
+                    await write(Response(ModelInferResponse(id=request.id)), False)
                 case "endless":
-                    await write(ModelInferResponse(id=request.id), False)
+                    await write(Response(ModelInferResponse(id=request.id)), False)
                     return
-            await write(ModelInferResponse(id=request.id), True)
+            await write(Response(ModelInferResponse(id=request.id)), True)
         finally:
             self.running -= 1
 
@@ -54,9 +59,9 @@ class Desk:
             for request in requests:
                 yield request
 
-        async def write(message: Any) -> None:
+        async def write(message: bytes) -> None:
             await asyncio.sleep(0)
-            self.sent.append(message)
+            self.sent.append(ModelStreamInferResponse.FromString(message))
 
         decoupled = {"twice", "endless"}
         await Stream(self.infer, lambda r: r.model_name in decoupled, write).run(coming())

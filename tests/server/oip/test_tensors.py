@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tamis.models.errors import InputError
 from tamis.server.errors import UnimplementedError
-from tamis.server.oip.messages import ModelInferRequest
+from tamis.server.oip.messages import ModelInferRequest, ModelInferResponse
 from tamis.server.oip.tensors import ANY, Tensor, padded, padded_bytes, read, response, wanted
 
 TEXT = Tensor("TEXT", "BYTES", (ANY, 1), most=4)
@@ -143,7 +143,8 @@ def test_any_bytes_are_read_or_refused(
 
 @given(st.lists(st.binary(max_size=8), min_size=1, max_size=4))
 def test_what_is_written_can_be_read(items: list[bytes]) -> None:
-    answer = response(ModelInferRequest(model_name="m", id="7"), "1", BOTH, {"TEXT": items})
+    made = response(ModelInferRequest(model_name="m", id="7"), "1", BOTH, {"TEXT": items})
+    answer = ModelInferResponse.FromString(made.packed())
     assert (answer.model_name, answer.model_version, answer.id) == ("m", "1", "7")
     asked = ModelInferRequest(raw_input_contents=answer.raw_output_contents)
     for output in answer.outputs:

@@ -10,6 +10,9 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         # A caption that the terminal cannot show must not end a search.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    # Many small products run at once here: a pool of threads for each would fight the models' own
+    # for the cores. Numpy reads it when it is imported; whoever knows better has set it already.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         from tamis.server.cli.app import app
     except ModuleNotFoundError as error:

@@ -1,5 +1,7 @@
 """Encoders as models: texts and images in, each head as a tensor out."""
 
+import asyncio
+import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
@@ -15,6 +17,8 @@ from tamis.server.oip.tensors import ANY, Tensor, Value, padded, padded_bytes, t
 from tamis.server.tasks import together
 from tamis.v1 import content_pb2
 
+# Items whose tensors are put together in less time than a change of threads takes.
+FEW = 8
 INPUTS = {Modality.TEXT: "TEXT", Modality.IMAGE: "IMAGE"}
 
 
@@ -46,11 +50,15 @@ class EncoderModel(SingleModel):
 
     async def values(self, asked: Asked) -> dict[str, Value]:
         contents = self._contents(asked.inputs)
-        side = Side(asked.side)
+        until = math.inf
+        if asked.timeout_s is not None:
+            until = asyncio.get_running_loop().time() + asked.timeout_s
         encodings = await together(
-            *(self._encode(n, content, side, asked) for n, content in enumerate(contents))
+            *(self._encode(n, content, asked, until) for n, content in enumerate(contents))
         )
-        return self._values(encodings, asked.outputs)
+        if len(encodings) <= FEW:
+            return self._values(encodings, asked.outputs)
+        return await asyncio.to_thread(self._values, encodings, asked.outputs)
 
     def _contents(self, inputs: Mapping[str, Value]) -> list[RawContent]:
         counts = {name: len(elements) for name, elements in inputs.items()}
@@ -70,9 +78,17 @@ class EncoderModel(SingleModel):
                 messages[n].image.data = data
         return [raw_content(m, self._limits, where=f"items[{n}]") for n, m in enumerate(messages)]
 
-    async def _encode(self, n: int, content: RawContent, side: Side, asked: Asked) -> Encoding:
+    async def _encode(self, n: int, content: RawContent, asked: Asked, until: float) -> Encoding:
         try:
-            return await self._encoders.encode(self.name, content, side, bulk=asked.bulk)
+            with asked.watch.item() as item:
+                return await self._encoders.encode(
+                    self.name,
+                    content,
+                    Side(asked.side),
+                    bulk=asked.bulk,
+                    deadline=until,
+                    watch=item,
+                )
         except InputError as error:
             raise InputError(f"items[{n}]: {error}") from error
 

@@ -16,6 +16,10 @@ SERVICE: Final = "inference.GRPCInferenceService"
 
 _MODEL = "string name = 1; string version = 2"
 _PARAMETERS = "map<InferParameter> parameters"
+_REPOSITORY_MODEL = """
+    string repository_name = 1; string model_name = 2;
+    map<ModelRepositoryParameter> parameters = 3
+"""
 # A message's fields, as a .proto file has them. The keys of every map are strings. Fields after
 # `oneof NAME:` are alternatives.
 MESSAGES: Final = {
@@ -85,17 +89,30 @@ MESSAGES: Final = {
     "ModelStatisticsResponse": "repeated ModelStatistics model_stats = 1",
     "ModelStatistics": """
         string name = 1; string version = 2; uint64 last_inference = 3;
-        uint64 inference_count = 4; uint64 execution_count = 5; InferStatistics inference_stats = 6
+        uint64 inference_count = 4; uint64 execution_count = 5; InferStatistics inference_stats = 6;
+        repeated InferBatchStatistics batch_stats = 7
     """,
     "InferStatistics": """
         StatisticDuration success = 1; StatisticDuration fail = 2; StatisticDuration queue = 3;
         StatisticDuration compute_input = 4; StatisticDuration compute_infer = 5;
         StatisticDuration compute_output = 6
     """,
+    "InferBatchStatistics": """
+        uint64 batch_size = 1; StatisticDuration compute_input = 2;
+        StatisticDuration compute_infer = 3; StatisticDuration compute_output = 4
+    """,
     "StatisticDuration": "uint64 count = 1; uint64 ns = 2",
     "RepositoryIndexRequest": "string repository_name = 1; bool ready = 2",
     "RepositoryIndexResponse": "repeated RepositoryIndexResponse.ModelIndex models = 1",
     "RepositoryIndexResponse.ModelIndex": f"{_MODEL}; string state = 3; string reason = 4",
+    "ModelRepositoryParameter": """
+        oneof parameter_choice:
+        bool bool_param = 1; int64 int64_param = 2; string string_param = 3; bytes bytes_param = 4
+    """,
+    "RepositoryModelLoadRequest": _REPOSITORY_MODEL,
+    "RepositoryModelLoadResponse": "",
+    "RepositoryModelUnloadRequest": _REPOSITORY_MODEL,
+    "RepositoryModelUnloadResponse": "",
 }
 # TYPE_INVALID = 0 and so on: the names of tensors' datatypes, but that STRING is BYTES there.
 DATA_TYPES: Final = (
@@ -176,6 +193,8 @@ ModelStatistics: Final = message("ModelStatistics")
 ModelStatisticsResponse: Final = message("ModelStatisticsResponse")
 ModelStreamInferResponse: Final = message("ModelStreamInferResponse")
 RepositoryIndexResponse: Final = message("RepositoryIndexResponse")
+RepositoryModelLoadResponse: Final = message("RepositoryModelLoadResponse")
+RepositoryModelUnloadResponse: Final = message("RepositoryModelUnloadResponse")
 ServerLiveResponse: Final = message("ServerLiveResponse")
 ServerMetadataResponse: Final = message("ServerMetadataResponse")
 ServerReadyResponse: Final = message("ServerReadyResponse")

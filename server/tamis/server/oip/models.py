@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Final, final
 from tamis.models.errors import InputError
 from tamis.server.errors import DeadlineError
 from tamis.server.oip.messages import DATA_TYPES, ModelConfig, ModelMetadataResponse
+from tamis.server.oip.statistics import Watch
 from tamis.server.oip.tensors import Tensor, Value, read, wanted
 
-VERSION: Final = "1"  # there is one of each model
 BULK_PRIORITY: Final = 2  # in Triton 1 is the highest priority and 0 the default
 
 
@@ -26,6 +26,7 @@ class Asked:
         timeout_s: How long it may take, in seconds; None for no bound.
         bulk: Whether it gives way to interactive requests.
         side: ``query`` or ``document``; for encoders.
+        watch: Is told what each item waits for.
     """
 
     inputs: Mapping[str, Value]
@@ -34,6 +35,7 @@ class Asked:
     timeout_s: float | None = None
     bulk: bool = False
     side: str = "query"
+    watch: Watch = field(default_factory=Watch, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +113,9 @@ class Model(ABC):
             side=side,
         )
 
-    def metadata(self) -> Any:
+    def metadata(self, versions: Sequence[str]) -> Any:
         """Its `ModelMetadataResponse`."""
-        made = ModelMetadataResponse(name=self.name, versions=[VERSION], platform=self.platform)
+        made = ModelMetadataResponse(name=self.name, versions=versions, platform=self.platform)
         for field_, tensors in ((made.inputs, self.inputs), (made.outputs, self.outputs)):
             for tensor in tensors:
                 field_.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)

@@ -7,21 +7,22 @@ from typing import Any, Final, Protocol
 import grpc.aio
 
 from tamis.server.errors import failure_of, logged
-from tamis.server.oip.messages import ModelInferResponse, ModelStreamInferResponse
+from tamis.server.oip.messages import ModelInferResponse
+from tamis.server.oip.wire import Response
 
 FINAL: Final = "triton_final_response"
 EMPTY_FINAL: Final = "triton_enable_empty_final_response"
 # Requests of one stream that are under way; the next one is read when one of them is done.
 AT_ONCE: Final = 64
 
-Write = Callable[[Any], Awaitable[None]]
+Write = Callable[[bytes], Awaitable[None]]
 
 
 class Infer(Protocol):
     """Gives `write` each response to a request, and says whether it is the last."""
 
     def __call__(
-        self, request: Any, write: Callable[[Any, bool], Awaitable[None]]
+        self, request: Any, write: Callable[[Response, bool], Awaitable[None]]
     ) -> Awaitable[None]:
         """Answers the request."""
         ...
@@ -36,7 +37,7 @@ class Stream:
     Args:
         infer: Answers one request.
         decoupled: Whether a request's model is.
-        write: Sends a message; one at a time.
+        write: Sends a serialised `ModelStreamInferResponse`; one at a time.
     """
 
     def __init__(self, infer: Infer, decoupled: Callable[[Any], bool], write: Write) -> None:
@@ -70,11 +71,11 @@ class Stream:
     async def _answer(self, request: Any, turn: asyncio.Event | None) -> None:
         ended = False
 
-        async def send(response: Any, final: bool, error: str = "") -> None:
+        async def send(response: Response, final: bool, error: str = "") -> None:
             nonlocal ended
             ended = final
-            response.parameters[FINAL].bool_param = final
-            message = ModelStreamInferResponse(error_message=error, infer_response=response)
+            response.message.parameters[FINAL].bool_param = final
+            message = response.packed_for_stream(error)
             if turn is not None:
                 await turn.wait()
             async with self._writing:
@@ -94,5 +95,5 @@ class Stream:
             self._room.release()
 
 
-def _empty(request: Any) -> Any:
-    return ModelInferResponse(model_name=request.model_name, id=request.id)
+def _empty(request: Any) -> Response:
+    return Response(ModelInferResponse(model_name=request.model_name, id=request.id))

@@ -11,6 +11,7 @@ import numpy as np
 from tamis.models.errors import InputError
 from tamis.server.errors import UnimplementedError
 from tamis.server.oip.messages import ModelInferResponse
+from tamis.server.oip.wire import Response
 
 # BYTES are one `bytes` an element; everything else is an array.
 Value = Sequence[bytes] | np.ndarray
@@ -156,21 +157,23 @@ def wanted(request: Any, tensors: Sequence[Tensor]) -> frozenset[str]:
 
 def response(
     request: Any, version: str, tensors: Sequence[Tensor], values: Mapping[str, Value]
-) -> Any:
+) -> Response:
     """The answer to a request: `values` as raw contents, in the order of the model's tensors."""
     made = ModelInferResponse(model_name=request.model_name, model_version=version, id=request.id)
+    raw: list[bytes | memoryview] = []
     for tensor in tensors:
         if (value := values.get(tensor.name)) is None:
             continue
         shape = value.shape if isinstance(value, np.ndarray) else (len(value),)
         made.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=shape)
-        made.raw_output_contents.append(_packed(tensor, value))
-    return made
+        raw.append(_packed(tensor, value))
+    return Response(made, raw)
 
 
-def _packed(tensor: Tensor, value: Value) -> bytes:
+def _packed(tensor: Tensor, value: Value) -> bytes | memoryview:
     if isinstance(value, np.ndarray):
-        return value.astype(DTYPES[tensor.datatype], copy=False).tobytes()
+        row = np.ascontiguousarray(value, DTYPES[tensor.datatype]).reshape(-1)
+        return row.view(np.uint8).data
     return b"".join(part for item in value for part in (_LENGTH.pack(len(item)), item))
 
 

@@ -1,19 +1,13 @@
-"""ServerService and ModelService: what the server is, takes and runs."""
+"""ServerService: what the server is and takes."""
 
 from collections.abc import Callable, Collection
 from importlib.metadata import version
-from typing import NoReturn
 
 import grpc.aio
 
 from tamis.server.cache.embeddings import EmbeddingCache
 from tamis.server.config import Limits, ServerSettings
-from tamis.server.encoders import Encoders
-from tamis.server.errors import UnimplementedError
-from tamis.server.messages import KINDS
-from tamis.v1 import model_service_pb2, representation_pb2
 from tamis.v1 import server_service_pb2 as pb
-from tamis.v1.model_service_pb2_grpc import ModelServiceServicer
 from tamis.v1.server_service_pb2_grpc import ServerServiceServicer
 
 Context = grpc.aio.ServicerContext[object, object]
@@ -78,48 +72,3 @@ class ServerService(ServerServiceServicer):
     ) -> pb.PurgeCacheResponse:
         fingerprint = request.fingerprint if request.HasField("fingerprint") else None
         return pb.PurgeCacheResponse(removed=await self._cache.purge(fingerprint))
-
-
-class ModelService(ModelServiceServicer):
-    """Tells which models the server runs."""
-
-    def __init__(self, encoders: Encoders) -> None:
-        self._encoders = encoders
-
-    async def ListModels(  # noqa: N802
-        self, request: model_service_pb2.ListModelsRequest, context: Context
-    ) -> model_service_pb2.ListModelsResponse:
-        models = [self._model(name) for name in sorted(self._encoders.names)]
-        return model_service_pb2.ListModelsResponse(models=models)
-
-    async def GetModel(  # noqa: N802
-        self, request: model_service_pb2.GetModelRequest, context: Context
-    ) -> model_service_pb2.GetModelResponse:
-        return model_service_pb2.GetModelResponse(model=self._model(request.name))
-
-    async def LoadModel(self, request: object, context: object) -> NoReturn:  # noqa: N802
-        raise UnimplementedError("models cannot be loaded while serving yet; restart the server")
-
-    async def UnloadModel(self, request: object, context: object) -> NoReturn:  # noqa: N802
-        raise UnimplementedError("models cannot be unloaded while serving yet; restart the server")
-
-    def _model(self, name: str) -> model_service_pb2.Model:
-        encoder = self._encoders[name]
-        heads = [
-            representation_pb2.VectorField(
-                name=f"{name}.{head}",
-                kind=KINDS[made.kind],
-                dim=made.dim,
-                fingerprint=encoder.fingerprint,
-            )
-            for head, made in encoder.heads.items()
-        ]
-        return model_service_pb2.Model(
-            name=name,
-            family="encoder",
-            method=type(encoder).__module__.rpartition(".")[2],
-            fingerprint=encoder.fingerprint,
-            heads=heads,
-            runtime=encoder.runtime,
-            modalities=sorted(encoder.modalities),
-        )
