@@ -57,11 +57,11 @@ def export(checkpoint: Checkpoint, draft: Draft) -> PromptedRecipe:
     transform = ImageTransform(resize="stretch", height=side, width=side, mean=HALF, std=HALF)
     image_tokens = (side // patch) ** 2
     recipe = PromptedRecipe(
-        name=draft.options.name or checkpoint.name,
+        name=draft.name(checkpoint),
         method="colpali",
         licence=draft.options.licence,
         files={},
-        space=draft.options.name or checkpoint.name,
+        space=draft.name(checkpoint),
         dim=dim,
         width=model.language_model.shape.width,
         max_tokens=image_tokens + WORDS,

@@ -38,11 +38,11 @@ def export(checkpoint: Checkpoint, draft: Draft) -> PromptedRecipe:
     )
     patching = qwen2_vl.patching_of(checkpoint, vision, most=MOST)
     recipe = PromptedRecipe(
-        name=draft.options.name or checkpoint.name,
+        name=draft.name(checkpoint),
         method="colqwen2",
         licence=draft.options.licence,
         files={},
-        space=draft.options.name or checkpoint.name,
+        space=draft.name(checkpoint),
         dim=dim,
         width=language.width,
         max_tokens=patching.tokens((1, patching.max_patches)) + WORDS,

@@ -43,11 +43,11 @@ def export(
     model = built(checkpoint, network, qwen2_vl.renamed)
     width = model.language_model.shape.width
     recipe = PromptedRecipe(
-        name=draft.options.name or checkpoint.name,
+        name=draft.name(checkpoint),
         method=method,
         licence=draft.options.licence,
         files={},
-        space=draft.options.name or checkpoint.name,
+        space=draft.name(checkpoint),
         dim=width,
         width=width,
         max_tokens=max_tokens,

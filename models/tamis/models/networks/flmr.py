@@ -12,8 +12,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
-from transformers import BertConfig, BertModel, CLIPVisionConfig, CLIPVisionModel
+from transformers import CLIPVisionConfig, CLIPVisionModel
 
+from tamis.models.networks.bert import backbone
 from tamis.models.networks.mapping import MappingNetwork
 
 BERT_BASE: Mapping[str, Any] = {
@@ -62,18 +63,19 @@ class Flmr(nn.Module):
 
 
 class Image(nn.Module):
-    """A picture to what either side makes rows of."""
+    """A picture to what either side makes rows of; patches only where they are asked for."""
 
-    def __init__(self, model: Flmr, side: str) -> None:
+    def __init__(self, model: Flmr, side: str, *, patches: bool = True) -> None:
         super().__init__()
         self.tower = model.side(side, "vision_encoder")
+        self.patches = patches
 
     def forward(
         self, pixels: Float[Tensor, "images 3 height width"]
-    ) -> tuple[Float[Tensor, "images width"], Float[Tensor, "images patches width"]]:
+    ) -> tuple[Float[Tensor, "images width"], ...]:
         """[CLS] after the last layer, and the patches after the last but one."""
         seen: tuple[Tensor, Tensor] = self.tower(pixels)
-        return seen
+        return seen if self.patches else seen[:1]
 
 
 class Side(nn.Module):
@@ -120,8 +122,7 @@ class Words(nn.Module):
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
-        said = BertConfig(**config, attn_implementation="sdpa")
-        self.bert_model = BertModel(said, add_pooling_layer=False)
+        self.bert_model = backbone({**config, "model_type": "bert"})
 
     def forward(
         self, input_ids: Int[Tensor, "batch length"], attention_mask: Int[Tensor, "batch length"]
@@ -139,7 +140,8 @@ class Pictures(nn.Module):
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
-        tower = CLIPVisionModel(CLIPVisionConfig(**config, attn_implementation="sdpa"))
+        said = CLIPVisionConfig.from_dict({**config, "attn_implementation": "sdpa"})
+        tower = CLIPVisionModel(said)
         # The library wraps the tower once more in some of its versions; the names stay the same.
         self.vision_model = getattr(tower, "vision_model", tower)
 

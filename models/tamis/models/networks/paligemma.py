@@ -15,8 +15,8 @@ class Vision(nn.Module):
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
-        said = {"vision_use_head": False, **config["vision_config"]}
-        tower = SiglipVisionModel(SiglipVisionConfig(**said, attn_implementation="sdpa"))
+        said = {"vision_use_head": False, **config["vision_config"], "attn_implementation": "sdpa"}
+        tower = SiglipVisionModel(SiglipVisionConfig.from_dict(said))
         # The library wraps the tower once more in some of its versions; the names stay the same.
         self.tower = getattr(tower, "vision_model", tower)
         out = config["text_config"]["hidden_size"]

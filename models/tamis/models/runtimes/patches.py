@@ -80,7 +80,8 @@ class Patching:
         """
         resized = image.resize(self.size(*image.size), Resampling.BICUBIC)
         pixels = np.asarray(resized, dtype=np.float32) * np.float32(1 / 255)
-        pixels = (pixels - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
+        mean, std = (np.array(of, dtype=np.float32) for of in (self.mean, self.std))
+        pixels = (pixels - mean) / std
         rows, columns = (side // (self.patch * self.merge) for side in pixels.shape[:2])
         cut = pixels.reshape(rows, self.merge, self.patch, columns, self.merge, self.patch, 3)
         # Token row and column, patch row and column in it, then channel and pixel row and column.

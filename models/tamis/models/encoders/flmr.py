@@ -1,0 +1,257 @@
+"""FLMR asks with words and a picture at once: a row for each word, and some rows for the picture.
+
+A picture becomes rows in the words' space by a small network, so that a document's words can be
+compared with what is seen as well as with what is asked. Documents are texts, pictures or both.
+"""
+
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from PIL import Image
+
+from tamis.models.blocks.batches import alike
+from tamis.models.encoders import Encoder
+from tamis.models.runtimes import Session
+from tamis.models.runtimes.batched import ROOM
+from tamis.models.runtimes.folder import EncoderRecipe, ModelFolder
+from tamis.models.runtimes.tokenizer import SPECIAL, Tokenizer, Tokens, estimate
+from tamis.models.runtimes.transform import ImageTransform
+from tamis.models.types import Content, Encoding, Head, Kind, Modality, Paper, Side
+
+__all__ = ("FLMR",)
+
+MARKED = 2  # of the first rows, [CLS] and the marker, which an instruction does not hide
+PICTURES = 16  # that one run looks at, which bounds its memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class FLMRRecipe(EncoderRecipe):
+    """FLMR's or PreFLMR's `model.toml`.
+
+    Attributes:
+        query_tokens: Tokens of a query, all special ones included: shorter ones are filled up to
+            it with the mask token, whose rows count, and longer ones cut.
+        document_tokens: Tokens of a document that are read, all special ones included.
+        query_marker: The id of the token that follows a query's first one.
+        document_marker: The same of a document.
+        mask_token: The id that queries are filled up with.
+        instruction_end: The id of the token that ends an instruction: rows up to the first one
+            are left out. None where the model knows no instructions.
+        features: The width of a picture's features.
+        patches: How many patches of a picture are mapped, each to a row; 0 for none.
+        separate: Whether documents have a vision tower of their own.
+        transform: What is done to a picture before it is looked at.
+    """
+
+    query_tokens: int
+    document_tokens: int
+    query_marker: int
+    document_marker: int
+    mask_token: int
+    instruction_end: int | None = None
+    features: int
+    patches: int
+    separate: bool = False
+    transform: ImageTransform
+
+
+class Seen(NamedTuple):
+    """What a vision tower makes of pictures."""
+
+    features: Float[np.ndarray, "images width"]
+    patches: Float[np.ndarray, "images patches width"] | None
+
+    def take(self, images: Sequence[int]) -> dict[str, np.ndarray]:
+        """The inputs of a side's graph for some of the pictures, one region each."""
+        inputs = {"features": self.features[images][:, None]}
+        return inputs if self.patches is None else inputs | {"patches": self.patches[images]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FLMR(Encoder):
+    """Rows of words and of a picture, in one space.
+
+    A query of words alone is asked with a black picture, as it was trained to be. A document has
+    rows only for what it has.
+
+    Attributes:
+        folder: As `tamis export` makes it.
+        threads: Threads that one batch may use; 0 for one a core.
+    """
+
+    paper: ClassVar[Paper | None] = Paper(
+        "Fine-grained Late-interaction Multi-modal Retrieval for Retrieval Augmented Visual "
+        "Question Answering",
+        2023,
+        "https://arxiv.org/abs/2309.17133",
+    )
+    checked: ClassVar = (
+        "golden data of the authors' code: ids, masks, rows and scores, through ONNX"
+    )
+    departs: ClassVar = (
+        "one region, the whole picture: the paper's others come from an object detector, and its "
+        "graph reads them where they are given; a query without words has no rows for words"
+    )
+    modalities: ClassVar = frozenset(Modality)
+    method: ClassVar = "flmr"
+
+    folder: str
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        _ = self._tokenizers, self._sessions  # a missing file is found now, not by a query
+
+    @cached_property
+    def _model(self) -> ModelFolder[FLMRRecipe]:
+        return ModelFolder.open(self.folder, FLMRRecipe, self.method)
+
+    @cached_property
+    def _tokenizers(self) -> dict[Side, Tokenizer]:
+        recipe = self._model.recipe  # the marker comes on top of what the tokenizer makes
+        lengths = {Side.QUERY: recipe.query_tokens, Side.DOCUMENT: recipe.document_tokens}
+        return {side: self._model.tokenizer(max_length=n - 1) for side, n in lengths.items()}
+
+    @cached_property
+    def _sessions(self) -> dict[str, Session]:
+        apart = ("document_image",) if self._model.recipe.separate else ()
+        names = ("query", "document", "image", *apart)
+        return {name: self._model.session(name, threads=self.threads) for name in names}
+
+    @cached_property
+    def _punctuation(self) -> Int[np.ndarray, " ids"]:
+        marks = self._tokenizers[Side.DOCUMENT].encode(list(string.punctuation)).input_ids
+        return np.unique(marks[:, 1])
+
+    @property
+    def heads(self) -> Mapping[str, Head]:
+        recipe = self._model.recipe
+        return {"tokens": Head(Kind.MULTI, recipe.dim, recipe.space)}
+
+    @property
+    def fingerprint(self) -> str:
+        return self._model.fingerprint
+
+    @property
+    def runtime(self) -> str:
+        return self._sessions["query"].runtime
+
+    def cost(self, content: Content) -> int:
+        """An estimate of the tokens, and the patches, which costs no tokenizing."""
+        seen = self._model.recipe.patches if content.image is not None else 0
+        return estimate(content.text, self._model.recipe.document_tokens) + seen
+
+    def truncates(self, content: Content) -> bool:
+        """Whether the end of the content's text is not read, if it is a document's."""
+        room = self._model.recipe.document_tokens - SPECIAL - 1
+        return self._tokenizers[Side.DOCUMENT].exceeds(content.text or "", room)
+
+    def encode(self, contents: Sequence[Content], side: Side) -> list[Encoding]:
+        """One encoding a content; rows that do not count are not in it."""
+        there = [i for i, content in enumerate(contents) if content.modalities]
+        rows = (self._queries if side is Side.QUERY else self._documents)(
+            [contents[i] for i in there]
+        )
+        encodings = [Encoding({})] * len(contents)
+        for i, own in zip(there, rows, strict=True):
+            encodings[i] = Encoding({"tokens": own} if len(own) else {})
+        return encodings
+
+    def _queries(self, contents: Sequence[Content]) -> list[Float[np.ndarray, "rows dim"]]:
+        """Words, then the picture."""
+        recipe = self._model.recipe
+        tokens = self._tokenizers[Side.QUERY].encode([asked(c, recipe) for c in contents])
+        ids, mask = filled(tokens.marked(recipe.query_marker), recipe)
+        black = Image.new("RGB", (recipe.transform.width, recipe.transform.height))
+        found: list[np.ndarray] = []
+        each = max(1, ROOM // (recipe.query_tokens + recipe.patches))
+        for first in range(0, len(contents), each):
+            some = slice(first, first + each)
+            seen = self._seen("image", [content.image or black for content in contents[some]])
+            inputs = {"input_ids": ids[some], "attention_mask": mask[some]}
+            made = self._sessions["query"].run(inputs | seen.take(range(len(seen.features))))
+            kept = query_rows(ids[some], recipe.instruction_end)
+            kept &= np.array([[content.text is not None] for content in contents[some]])
+            found += [
+                np.concatenate([words[own], picture])
+                for words, own, picture in zip(made["text"], kept, made["image"], strict=True)
+            ]
+        return found
+
+    def _documents(self, contents: Sequence[Content]) -> list[Float[np.ndarray, "rows dim"]]:
+        """The picture, if there is one, then words."""
+        recipe = self._model.recipe
+        tokens = self._tokenizers[Side.DOCUMENT].encode([c.text or "" for c in contents])
+        tokens = tokens.marked(recipe.document_marker)
+        kept = tokens.attention_mask == 1
+        kept &= ~np.isin(tokens.input_ids, self._punctuation)
+        kept &= np.array([[content.text is not None] for content in contents])
+        found: dict[int, np.ndarray] = {}
+        for group in alike(tokens.lengths, room=ROOM):
+            own = tokens.take(group)
+            pictures = [contents[i].image for i in group]
+            made = self._sessions["document"].run(own.inputs() | self._features(pictures))
+            for row, i in enumerate(map(int, group)):
+                words = made["text"][row][kept[i, : own.input_ids.shape[1]]]
+                seen = pictures[row] is not None
+                found[i] = np.concatenate([made["image"][row], words]) if seen else words
+        return [found[i] for i in range(len(contents))]
+
+    def _features(self, pictures: Sequence[Image.Image | None]) -> dict[str, np.ndarray]:
+        """The features of documents' pictures; zeros, whose rows are dropped, where none is."""
+        name = "document_image" if self._model.recipe.separate else "image"
+        features = np.zeros((len(pictures), 1, self._model.recipe.features), dtype=np.float32)
+        there = [i for i, picture in enumerate(pictures) if picture is not None]
+        if there:
+            seen = self._seen(name, [p for p in pictures if p is not None])
+            features[there, 0] = seen.features
+        return {"features": features}
+
+    def _seen(self, name: str, pictures: Sequence[Image.Image]) -> Seen:
+        transform = self._model.recipe.transform
+        runs = []
+        for first in range(0, len(pictures), PICTURES):
+            some = pictures[first : first + PICTURES]
+            pixels = np.stack([transform(picture) for picture in some])
+            runs.append(self._sessions[name].run({"pixels": pixels}))
+        features = np.concatenate([run["features"] for run in runs])
+        if not self._model.recipe.patches:
+            return Seen(features, None)
+        return Seen(features, np.concatenate([run["patches"] for run in runs]))
+
+
+def asked(content: Content, recipe: FLMRRecipe) -> str:
+    """A query's words, after its instruction if the model knows instructions."""
+    text = content.text or ""
+    if recipe.instruction_end is None or not content.instruction:
+        return text
+    return f"{content.instruction.rstrip(' :')}: {text}"
+
+
+def filled(
+    tokens: Tokens, recipe: FLMRRecipe
+) -> tuple[Int[np.ndarray, "texts length"], Int[np.ndarray, "texts length"]]:
+    """Queries' ids, filled up with the mask token, and what is attended to."""
+    missing = ((0, 0), (0, recipe.query_tokens - tokens.input_ids.shape[1]))
+    mask = np.pad(tokens.attention_mask, missing)
+    ids = np.where(mask == 1, np.pad(tokens.input_ids, missing), recipe.mask_token)
+    return ids, mask
+
+
+def query_rows(
+    ids: Int[np.ndarray, "texts length"], instruction_end: int | None
+) -> Bool[np.ndarray, "texts length"]:
+    """Which rows of queries count: not those of an instruction, up to the token that ends it.
+
+    Without such a token there is no instruction, and all rows count.
+    """
+    if instruction_end is None:
+        return np.ones(ids.shape, dtype=bool)
+    ends = ids == instruction_end
+    order = np.arange(ids.shape[1])
+    last = np.where(ends.any(axis=1), ends.argmax(axis=1), -1)
+    return (order < MARKED) | (order > last[:, None])
