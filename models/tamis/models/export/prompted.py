@@ -95,7 +95,7 @@ def write(
     """
     draft.copy(tokenizer_of(checkpoint))
     draft.graph("image", model.visual, ["tokens"], image_cases, dynamic=image_dynamic)
-    output = "vectors" if isinstance(model, MultiVector) else "state"
+    output = "vectors" if isinstance(model, MultiVector) else "embedding"
     cases = joint_cases(model.language_model.shape, prompts_of(draft.folder, recipe))
     draft.graph("joint", model, [output], cases, dynamic=DYNAMIC)
 

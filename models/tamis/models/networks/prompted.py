@@ -67,7 +67,7 @@ class MultiVector(Prompted):
 
 
 class LastToken(Prompted):
-    """The state of one token, which has read all those before it."""
+    """The state of one token, which has read all those before it, as a unit vector."""
 
     def forward(
         self,
@@ -77,11 +77,11 @@ class LastToken(Prompted):
         visual: Tensor,
         visual_places: Tensor,
     ) -> Float[Tensor, "batch width"]:
-        """The last token's state, as it is: whoever cuts it short then scales it."""
+        """The embeddings; one that is cut short must be scaled once more."""
         states = self.states(input_ids, attention_mask, positions, visual, visual_places)
         order = torch.arange(input_ids.shape[1], device=input_ids.device)
         last = (order * attention_mask).argmax(dim=1)
-        return states.gather(1, last[:, None, None].expand(-1, 1, states.shape[2])).squeeze(1)
+        return unit(states.gather(1, last[:, None, None].expand(-1, 1, states.shape[2])).squeeze(1))
 
 
 def unit(vectors: Float[Tensor, "*n dim"]) -> Float[Tensor, "*n dim"]:
