@@ -7,6 +7,7 @@ narrowest of these that fits and writes that one function:
     SelectRefiner.select      choose a subset of the visual tokens as a whole
     VisualRefiner.plan        anything else on visual tokens: merging, pooling
     TextRefiner.refine        a text, given the query
+    KVRefiner.score           rank the tokens of a key-value cache, head by head
 """
 
 from abc import abstractmethod
@@ -18,6 +19,7 @@ from jaxtyping import Float, Int
 
 from tamis.models.blocks.topk import top_k
 from tamis.models.keep_plan import KeepPlan
+from tamis.models.kv import LayerCache
 from tamis.models.method import Method
 from tamis.models.types import Query, VisualTokens
 
@@ -89,3 +91,30 @@ class TextRefiner(Refiner):
     @abstractmethod
     def count(self, text: str) -> int:
         """How many tokens a text is, in the unit of `budget`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KVRefiner(Refiner):
+    """Drops tokens from what a language model remembers of a context, after the prefill.
+
+    Attributes:
+        ratio: The share of the tokens that is dropped, in every layer and head alike.
+    """
+
+    ratio: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.ratio < 1:
+            raise ValueError(f"ratio must be from 0 to below 1, not {self.ratio}")
+
+    @abstractmethod
+    def score(self, layer: LayerCache) -> Float[np.ndarray, "kv_heads tokens"]:
+        """How much each token matters to each head; higher is kept first."""
+
+    @final
+    def select(self, layer: LayerCache) -> Int[np.ndarray, "kv_heads kept"]:
+        """The tokens that each head keeps, in their order; at least one."""
+        kept = max(1, int(len(layer) * (1 - self.ratio)))
+        if len(layer) == 1:
+            return np.zeros((len(layer.keys), 1), dtype=np.int64)
+        return np.sort([top_k(scores, kept) for scores in self.score(layer)], axis=1)
