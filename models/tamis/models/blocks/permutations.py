@@ -1,8 +1,9 @@
 """Orders that language models write, made whole: whatever was written, each place comes once."""
 
+import math
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 LETTER = re.compile(r"(?<![^\W\d_])[A-Z](?![^\W\d_])")  # a capital that is no part of a word
 
@@ -15,6 +16,15 @@ def repaired(places: Iterable[int], count: int) -> tuple[int, ...]:
     """
     named = [place for place in dict.fromkeys(places) if 0 <= place < count]
     return (*named, *(place for place in range(count) if place not in {*named}))
+
+
+def by_score(places: Sequence[int], scores: Sequence[float], count: int) -> tuple[int, ...]:
+    """The places by falling score; one that has several counts by its highest.
+
+    Ties stay in the order in which they are given. What is no number counts as the lowest score.
+    """
+    keys = [math.inf if math.isnan(score) else -score for score in scores]
+    return repaired((places[i] for i in sorted(range(len(places)), key=keys.__getitem__)), count)
 
 
 def parse_numbers(text: str, count: int) -> tuple[int, ...]:
