@@ -45,11 +45,11 @@ def export(checkpoint: Checkpoint, draft: Draft) -> ColBERTRecipe:
     network = Colbert(config, dim)
     load(network, tensors, ignore=("bert.pooler.*", "*position_ids"))
     put_tokenizer(checkpoint, draft)
+    ids = marker_ids(draft, said)
     positions = max_positions(config)
     query, document = (min(int(said[key]), positions) for key in ("query_maxlen", "doc_maxlen"))
     cases = text_cases(draft, config["vocab_size"], document)
     draft.graph("text", network, ("tokens",), cases, dynamic=DYNAMIC)
-    ids = marker_ids(draft, said)
     return ColBERTRecipe(
         name=draft.name(checkpoint),
         method="colbert",

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from tamis.models.errors import ModelError
 from tamis.models.export.checkpoint import Checkpoint
 from tamis.models.export.graphs import to_onnx, verify
+from tamis.models.export.precision import PRECISIONS, convert
 
 TOLERANCE = 1e-4  # of an output in float32; the graph of a deep network sums in another order
 
@@ -21,8 +22,9 @@ class Options:
     Attributes:
         name: What the model and its space are called; empty for the checkpoint's name.
         licence: Of the weights, as an SPDX identifier.
-        precision: ``float32``, ``float16`` or ``int8``.
+        precision: Of the graphs: ``float32``, ``float16``, ``int8`` or ``int8_static``.
         tolerance: How far an output of a float32 graph may be from the network's.
+        cosine: What vectors in fewer bits must reach, in the mean, to those in float32.
         settings: What one exporter takes besides, such as the number of Poly-encoder's codes.
     """
 
@@ -30,7 +32,13 @@ class Options:
     licence: str = "unknown"
     precision: str = "float32"
     tolerance: float = TOLERANCE
+    cosine: float = 0.95
     settings: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            known = ", ".join(PRECISIONS)
+            raise ModelError(f"precision: {self.precision!r} is not one of: {known}")
 
 
 DEFAULT = Options()
@@ -89,6 +97,20 @@ class Draft:
             f"{path.name}: differs from the network by {worst:.1e} at most "
             f"(allowed {self.options.tolerance:.0e}) over {len(cases)} batches"
         )
+        if self.options.precision != "float32":
+            self._convert(path, cases)
+
+    def _convert(self, path: Path, cases: Sequence[Mapping[str, Tensor]]) -> None:
+        precision = self.options.precision
+        self.report(f"{path.name}: converting to {precision}")
+        feeds = [{name: own.numpy() for name, own in case.items()} for case in cases]
+        found = convert(path, precision, feeds)
+        self.report(f"{path.name}: {precision}: {found}")
+        if found.mean_cosine < self.options.cosine:
+            raise ModelError(
+                f"{path.name}: {precision} is too far from float32: mean cosine "
+                f"{found.mean_cosine:.4f}, less than {self.options.cosine}"
+            )
 
     def copy(self, source: Path) -> None:
         """Puts one of the checkpoint's files into the folder, under its own name.

@@ -1,6 +1,6 @@
 """Exports a checkpoint by the exporter that reads it: whole, or with a reason why not."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -8,7 +8,7 @@ from pkgutil import iter_modules
 from types import ModuleType
 
 import tamis.models.export
-from tamis.models.errors import ModelError
+from tamis.models.errors import ModelError, SettingsError
 from tamis.models.export.checkpoint import Checkpoint
 from tamis.models.export.draft import DEFAULT, Draft, Options, silent
 from tamis.models.export.writer import drafted, seal
@@ -20,6 +20,7 @@ def export(
     out: Path,
     options: Options = DEFAULT,
     *,
+    to: str = "onnx",
     method: str = "",
     report: Callable[[str], None] = silent,
 ) -> ModelFolder[Recipe]:
@@ -29,6 +30,7 @@ def export(
         source: A folder with a published checkpoint, or a hub id.
         out: Where the served model goes.
         options: Its name, licence and precision.
+        to: ``onnx`` for graphs, ``tensorrt`` for engines beside them too.
         method: The method that is to serve it; empty to tell by the checkpoint.
         report: Told what is being done, a line at a time.
 
@@ -36,11 +38,27 @@ def export(
         ModelError: The checkpoint is missing, damaged or of no known kind, its graph differs from
             its network, or `out` is a folder of something else.
     """
+    build = _engines() if to == "tensorrt" else None
     checkpoint = Checkpoint.open(source)
     exporter = exporter_of(checkpoint, method)
     with drafted(out) as folder:
         recipe = exporter.export(checkpoint, Draft(folder, options, report))
-        return seal(folder, out, replace(recipe, precision=options.precision))
+        made = seal(folder, out, replace(recipe, precision=options.precision))
+    if build is not None:
+        build(made, report)
+    return made
+
+
+def settings_of(pairs: Sequence[str]) -> dict[str, str]:
+    """Settings that were written as KEY=VALUE.
+
+    Raises:
+        SettingsError: One has no ``=``.
+    """
+    for pair in pairs:
+        if "=" not in pair:
+            raise SettingsError(f"{pair!r} is not KEY=VALUE")
+    return dict(pair.split("=", 1) for pair in pairs)
 
 
 def methods() -> list[str]:
@@ -71,6 +89,20 @@ def exporter_of(checkpoint: Checkpoint, method: str = "") -> ModuleType:
         f"{checkpoint.name}: config.json says {said}, which no exporter knows; "
         f"choose one of: {', '.join(known)}"
     )
+
+
+def _engines() -> Callable[[ModelFolder[Recipe], Callable[[str], None]], object]:
+    """What builds a folder's TensorRT engines.
+
+    Raises:
+        ModelError: It is not there.
+    """
+    try:
+        return _module("tensorrt").build
+    except ModuleNotFoundError as error:
+        raise ModelError(
+            f"engines for TensorRT cannot be built: {error.name} is missing"
+        ) from error
 
 
 def _files() -> list[str]:

@@ -53,7 +53,7 @@ class First(nn.Module):
         self.backbone = backbone
         self.count = count
 
-    def forward(self, input_ids: Mask, attention_mask: Mask) -> States:
+    def forward(self, input_ids: Mask, attention_mask: Mask) -> Float[Tensor, "texts first width"]:
         return token_states(self.backbone, input_ids, attention_mask)[:, : self.count]
 
 
