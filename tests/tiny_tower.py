@@ -13,10 +13,10 @@ from tamis.models.runtimes.folder import text
 DIM, WIDTH, SIZE, PATCH = 8, 5, 96, 8
 
 
-def tiny_tower(folder: Path, *, int8: bool = False) -> Path:
+def tiny_tower(folder: Path, *, int8: bool = False, seed: int = 0) -> Path:
     """Writes a folder that `TamisMini` serves; with `int8`, one with a second graph."""
     folder.mkdir(parents=True, exist_ok=True)
-    graphs = {"vision.onnx": graph(seed=0)} | ({"vision.int8.onnx": graph(seed=1)} if int8 else {})
+    graphs = {"vision.onnx": graph(seed)} | ({"vision.int8.onnx": graph(seed + 1)} if int8 else {})
     for name, content in graphs.items():
         (folder / name).write_bytes(content)
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in graphs.items()}

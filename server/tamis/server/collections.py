@@ -75,7 +75,7 @@ class Collections:
         self._folder = folder
         self._heads = heads
         self._fingerprints = fingerprints
-        self._default = tuple(default) or tuple(heads)
+        self._default = tuple(default)
         self._revision = revision
         self._schemas: dict[str, _Known] = {}
 
@@ -90,7 +90,7 @@ class Collections:
             raise InputError(
                 f"collection: {name[:80]!r} is not 1 to 64 characters of a-z, A-Z, 0-9, _ and -"
             )
-        chosen = tuple(vectors) or self._default
+        chosen = tuple(vectors) or self._default or tuple(self._heads)
         if unknown := [vector for vector in chosen if vector not in self._heads]:
             raise InputError(f"vectors: {unknown[0]!r} is not one of {', '.join(self._heads)}")
         heads = {vector: self._heads[vector] for vector in chosen}

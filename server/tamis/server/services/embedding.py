@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import grpc.aio
 
+from tamis.models.encoders import Encoder
 from tamis.models.errors import InputError
 from tamis.models.types import Encoding, Side
 from tamis.server.admission import Admission
@@ -88,23 +89,26 @@ class EmbeddingService(EmbeddingServiceServicer):
             self._check_heads(name, request.heads)
             content = raw_content(message, self._limits, where=where)
             self._encoders.check(name, content, where=where)
-            encoding = await self._encoders.encode(name, content, _SIDES[request.side], bulk=bulk)
+            served = self._encoders.served(name)
+            encoding = await served.encode(content, _SIDES[request.side], bulk=bulk)
         except Exception as error:  # noqa: BLE001 - one input must not fail the others
             return pb.EmbedResult(failure=failure_of(logged(error)))
-        return pb.EmbedResult(embedding=self._embedding(name, encoding, request.heads))
+        return pb.EmbedResult(embedding=_embedding(name, served.encoder, encoding, request.heads))
 
     def _check_heads(self, name: str, heads: Sequence[str]) -> None:
         known = self._encoders[name].heads
         if unknown := [head for head in heads if head not in known]:
             raise InputError(f"heads: {unknown[0]!r} is not one of {', '.join(known)}")
 
-    def _embedding(self, name: str, encoding: Encoding, heads: Sequence[str]) -> pb.Embedding:
-        encoder = self._encoders[name]
-        return pb.Embedding(
-            representations=[
-                representation(f"{name}.{head}", encoding.heads[head])
-                for head in heads or encoder.heads
-                if head in encoding.heads
-            ],
-            fingerprint=encoder.fingerprint,
-        )
+
+def _embedding(
+    name: str, encoder: Encoder, encoding: Encoding, heads: Sequence[str]
+) -> pb.Embedding:
+    return pb.Embedding(
+        representations=[
+            representation(f"{name}.{head}", encoding.heads[head])
+            for head in heads or encoder.heads
+            if head in encoding.heads
+        ],
+        fingerprint=encoder.fingerprint,
+    )
