@@ -178,9 +178,7 @@ class VisionTower(nn.Module):
         if shape.dim:
             self.proj = nn.Parameter(torch.randn(shape.width, shape.dim) * shape.width**-0.5)
 
-    def forward(
-        self, pixels: Float[Tensor, "batch 3 height width"]
-    ) -> Float[Tensor, "batch tokens width"]:
+    def forward(self, pixels: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch tokens width"]:
         """The last layer's states, not yet normed."""
         states = self._embedded(pixels)
         for layer in self.transformer.resblocks:
@@ -192,7 +190,7 @@ class VisionTower(nn.Module):
         normed = self.ln_post(states)
         return normed @ self.proj if self.shape.dim else normed
 
-    def seen(self, pixels: Float[Tensor, "batch 3 height width"]) -> Seen:
+    def seen(self, pixels: Float[Tensor, "batch 3 h w"]) -> Seen:
         """The last layer's states, and the patches' as vision language models take them."""
         states = self._embedded(pixels)
         *before, penultimate, last = self.transformer.resblocks
@@ -204,7 +202,7 @@ class VisionTower(nn.Module):
 
     def _embedded(self, pixels: Tensor) -> Tensor:
         patches = self.conv1(pixels).flatten(2).transpose(1, 2)
-        first = self.class_embedding.expand(len(pixels), 1, -1)
+        first = self.class_embedding.expand(pixels.shape[0], 1, -1)
         return self.ln_pre(torch.cat([first, patches], dim=1) + self.positional_embedding)
 
 
@@ -234,7 +232,7 @@ class TextTower(nn.Module):
         """The state of the end token, the largest id of a text, in the space of pictures."""
         ends = input_ids.argmax(dim=-1)
         states = self(input_ids)
-        rows = torch.arange(len(states), device=states.device)
+        rows = torch.arange(states.shape[0], device=states.device)
         return states[rows, ends] @ self.text_projection
 
 

@@ -41,19 +41,24 @@ class EvaShape:
     epsilon: float = 1e-6
 
 
-def rotary(shape: EvaShape) -> tuple[Float[Tensor, "patches dim"], Float[Tensor, "patches dim"]]:
-    """Cosines and sines of each patch's angles, the row's in the first half, the column's after.
+class Rotary(nn.Module):
+    """Each patch's angles: the row's in the first half of the dimensions, the column's after.
 
-    Neighbouring dimensions are a pair and turn alike.
+    Neighbouring dimensions are a pair and turn alike. Checkpoints bring the angles with them.
     """
-    each = shape.width // shape.heads // 2
-    speeds = 10000.0 ** (-torch.arange(0, each, 2, dtype=torch.float32)[: each // 2] / each)
-    places = torch.arange(shape.grid, dtype=torch.float32) / shape.grid * shape.trained_grid
-    angles = torch.outer(places, speeds).repeat_interleave(2, dim=-1)
-    size = (shape.grid, shape.grid, each)
-    both = torch.cat([angles[:, None].expand(size), angles[None].expand(size)], dim=-1)
-    flat = both.flatten(0, 1)
-    return flat.cos(), flat.sin()
+
+    def __init__(self, shape: EvaShape) -> None:
+        super().__init__()
+        half = shape.width // shape.heads // 2
+        speeds = 10000.0 ** (-torch.arange(0, half, 2, dtype=torch.float32) / half)
+        places = torch.arange(shape.grid, dtype=torch.float32) / shape.grid * shape.trained_grid
+        angles = torch.outer(places, speeds).repeat_interleave(2, dim=-1)
+        size = (shape.grid, shape.grid, half)
+        both = torch.cat([angles[:, None].expand(size), angles[None].expand(size)], dim=-1)
+        self.freqs_cos: Tensor
+        self.freqs_sin: Tensor
+        self.register_buffer("freqs_cos", both.flatten(0, 1).cos())
+        self.register_buffer("freqs_sin", both.flatten(0, 1).sin())
 
 
 def turned(
@@ -135,16 +140,14 @@ class EvaTower(nn.Module):
         self.cls_token = nn.Parameter(torch.zeros(1, 1, shape.width))
         self.pos_embed = nn.Parameter(torch.randn(1, 1 + shape.grid**2, shape.width) * 0.02)
         self.blocks = nn.ModuleList(EvaLayer(shape) for _ in range(shape.layers))
-        cosines, sines = rotary(shape)
-        self.register_buffer("cosines", cosines, persistent=False)
-        self.register_buffer("sines", sines, persistent=False)
+        self.rope = Rotary(shape)
 
     def forward(self, pixels: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch n width"]:
         patches = self.patch_embed["proj"](pixels).flatten(2).transpose(1, 2)
-        states = torch.cat([self.cls_token.expand(len(pixels), 1, -1), patches], dim=1)
+        states = torch.cat([self.cls_token.expand(pixels.shape[0], 1, -1), patches], dim=1)
         states = states + self.pos_embed
         for layer in self.blocks:
-            states = layer(states, self.cosines, self.sines)
+            states = layer(states, self.rope.freqs_cos, self.rope.freqs_sin)
         return states
 
 
