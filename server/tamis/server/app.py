@@ -102,6 +102,7 @@ class App:
             search=retrieval.answer,
             limits=limits,
             ready=ready,
+            metrics=self.metrics,
         )
 
 

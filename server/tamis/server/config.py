@@ -199,6 +199,8 @@ class ServerSettings:
         listen: Where to listen, as gRPC writes it: ``[::]:50051``; port 0 takes any free one.
         workers: Processes that share the port, each with its own models; one index for all.
         metrics_port: Where Prometheus finds the metrics; 0 turns them off.
+        triton_metrics: Whether requests of the Open Inference Protocol count under Triton's names
+            (`nv_inference_*`) too.
         drain_s: How long searches in flight may go on after SIGTERM, in seconds.
         search_timeout_s: The deadline of a search that brings none, in seconds.
         threads: Threads of one model; 0 shares the cores among the models.
@@ -212,6 +214,7 @@ class ServerSettings:
     listen: str = "[::]:50051"
     workers: int = 1
     metrics_port: int = 0
+    triton_metrics: bool = False
     drain_s: float = 30.0
     search_timeout_s: float = 10.0
     threads: int = 0

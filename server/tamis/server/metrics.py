@@ -23,6 +23,17 @@ SECONDS = (
 )
 SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0)
 STAGES = ("retrieve", "rerank", "refine")
+TRITON = {
+    "request_success": "Requests that were answered.",
+    "request_failure": "Requests that failed.",
+    "count": "Items of requests.",
+    "exec_count": "Batches that ran.",
+    "request_duration_us": "Time of the requests, in all.",
+    "queue_duration_us": "Time that they waited for a batch.",
+    "compute_input_duration_us": "Time that reading them took.",
+    "compute_infer_duration_us": "Time that the model took.",
+    "compute_output_duration_us": "Time that writing the answers took.",
+}
 COSTS = (*(4.0**power for power in range(2, 11)),)  # tokens, from 16 to a million
 
 
@@ -114,6 +125,29 @@ class CacheMetrics:
         self._seconds.observe(seconds)
 
 
+class InferenceMetrics:
+    """One model's requests under Triton's names, for dashboards that are written for it."""
+
+    def __init__(self, of: Mapping[str, Gauge], model: str) -> None:
+        self._of = {name: gauge.labels(model) for name, gauge in of.items()}
+
+    def failed(self) -> None:
+        """A request failed."""
+        self._of["request_failure"].inc()
+
+    def succeeded(self, items: int, executions: float, **parts_ns: int) -> None:
+        """A request with so many items was answered.
+
+        `executions` are batches, or its share of them; `parts_ns` is where its time went: `request`
+        (all of it), `queue`, `compute_input`, `compute_infer` and `compute_output`.
+        """
+        self._of["request_success"].inc()
+        self._of["count"].inc(items)
+        self._of["exec_count"].inc(executions)
+        for part, ns in parts_ns.items():
+            self._of[f"{part}_duration_us"].inc(ns / 1000)
+
+
 class Metrics:
     """Counts what the server does.
 
@@ -123,9 +157,10 @@ class Metrics:
     Args:
         registry: Where they are collected; a new one by default, so that two servers in one
             process do not disturb each other.
+        triton: Whether the requests of the Open Inference Protocol count under Triton's names too.
     """
 
-    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+    def __init__(self, registry: CollectorRegistry | None = None, *, triton: bool = False) -> None:
         self.registry = registry if registry is not None else CollectorRegistry()
         stage, model, where = ("stage",), ("model",), ("where",)
         method = ("grpc_type", "grpc_service", "grpc_method")
@@ -162,6 +197,17 @@ class Metrics:
         self._handling = self._histogram(
             "grpc_server_handling_seconds", "How long calls took.", method)
         # fmt: on
+        # Gauges, because the library ends a counter's name in `_total`, and Triton does not.
+        self._triton = {
+            name: Gauge(
+                f"nv_inference_{name}",
+                text,
+                model,
+                registry=self.registry,
+                multiprocess_mode="sum",
+            )
+            for name, text in (TRITON.items() if triton else ())
+        }
         self._stages = {
             name: (self._stage_seconds.labels(name), self._time_to_stage.labels(name))
             for name in STAGES
@@ -193,6 +239,10 @@ class Metrics:
             lambda result: self._cache_requests.labels(tier, kind, result),
             self._cache_seconds.labels(tier),
         )
+
+    def inference(self, model: str) -> InferenceMetrics | None:
+        """Of one model of the Open Inference Protocol; None where nobody asked for Triton's."""
+        return InferenceMetrics(self._triton, model) if self._triton else None
 
     def stage_done(self, stage: str, seconds: float, since_request_s: float) -> None:
         """A stage has a result: so long it took, and so long after the request it is there."""

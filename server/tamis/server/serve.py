@@ -94,7 +94,6 @@ class Server:
             options=options(app.settings, shared_port=shared_port),
         )
         self._ready = False
-        self._ready = False
         self.port = 0
 
     async def __aenter__(self) -> "Server":
@@ -150,7 +149,7 @@ async def serve(settings: ServerSettings, announce: Callable[[str], None]) -> No
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    metrics = Metrics()
+    metrics = Metrics(triton=settings.triton_metrics)
     if settings.metrics_port:
         serve_metrics(settings.metrics_port, metrics)
     async with open_server(settings, metrics, drain=stop.set) as server:

@@ -25,7 +25,8 @@ async def _work(settings: ServerSettings) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     when_orphaned(stop.set)
-    async with open_server(settings, Metrics(), drain=lambda: _tell("drain"), shared_port=True):
+    metrics = Metrics(triton=settings.triton_metrics)
+    async with open_server(settings, metrics, drain=lambda: _tell("drain"), shared_port=True):
         _tell("ready")
         await stop.wait()
 

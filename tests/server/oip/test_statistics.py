@@ -2,6 +2,7 @@
 
 import pytest
 
+from tamis.server.metrics import Metrics
 from tamis.server.oip.statistics import Statistics
 
 
@@ -53,3 +54,34 @@ def test_what_fails_is_no_execution() -> None:
         raise ZeroDivisionError
     message = statistics.message("1")
     assert (message.inference_stats.fail.count, message.execution_count) == (1, 0)
+
+
+def test_requests_count_under_triton_s_names_where_somebody_asks_for_them() -> None:
+    metrics = Metrics(triton=True)
+    statistics = Statistics("m", metrics.inference("m"))
+    with statistics.request() as watch:
+        watch.read(2)
+        for _ in range(2):
+            with watch.item() as item:
+                item.ran(0.25, 4)
+    with pytest.raises(ZeroDivisionError), statistics.request():
+        raise ZeroDivisionError
+
+    def value(name: str) -> float | None:
+        return metrics.registry.get_sample_value(f"nv_inference_{name}", {"model": "m"})
+
+    assert (value("request_success"), value("request_failure")) == (1, 1)
+    assert (value("count"), value("exec_count")) == (2, 0.5)
+    assert value("request_duration_us") == pytest.approx(
+        sum(
+            value(f"{part}_duration_us") or 0
+            for part in ("queue", "compute_input", "compute_infer", "compute_output")
+        ),
+        abs=1_000,
+    )
+
+
+def test_nobody_pays_for_names_that_nobody_asked_for() -> None:
+    metrics = Metrics()
+    assert metrics.inference("m") is None
+    assert not [name for name in metrics.registry._names_to_collectors if name.startswith("nv_")]

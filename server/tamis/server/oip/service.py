@@ -13,6 +13,7 @@ from tamis.models.errors import SettingsError
 from tamis.server.config import Limits
 from tamis.server.encoders import Encoders
 from tamis.server.errors import NotFoundError, UnimplementedError
+from tamis.server.metrics import Metrics
 from tamis.server.models import Model as Listed
 from tamis.server.models import Models, State
 from tamis.server.oip import messages
@@ -47,6 +48,7 @@ def add_to(
     search: Search,
     limits: Limits,
     ready: Callable[[], bool],
+    metrics: Metrics,
 ) -> None:
     """Adds the service to a server.
 
@@ -58,12 +60,13 @@ def add_to(
         search: Answers a search of `tamis.v1`, event by event.
         limits: What a request may ask for.
         ready: Whether the server takes calls and goes on taking them.
+        metrics: Where requests are counted.
 
     Raises:
         SettingsError: Two models would have one name.
     """
     served = by_name(_models(encoders, pipelines, search, limits))
-    service = InferenceService(served, models, ready)
+    service = InferenceService(served, models, ready, metrics)
     handler = grpc.method_handlers_generic_handler(messages.SERVICE, handlers(service))
     server.add_generic_rpc_handlers((handler,))
 
@@ -100,15 +103,22 @@ class InferenceService:
         models: What answers requests, by name.
         repository: The versions of those that have some; the others have one.
         ready: Whether the server takes calls and goes on taking them.
+        metrics: Where requests are counted.
     """
 
     def __init__(
-        self, models: Mapping[str, Model], repository: Models, ready: Callable[[], bool]
+        self,
+        models: Mapping[str, Model],
+        repository: Models,
+        ready: Callable[[], bool],
+        metrics: Metrics,
     ) -> None:
         self._models = models
         self._repository = repository
         self._ready = ready
-        self._statistics = {name: Statistics(name) for name in self._models}
+        self._statistics = {
+            name: Statistics(name, metrics.inference(name)) for name in self._models
+        }
 
     async def ServerLive(self, request: Any, context: Context) -> Any:  # noqa: N802 - gRPC's names
         return messages.ServerLiveResponse(live=True)

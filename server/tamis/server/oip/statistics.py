@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tamis.server.metrics import InferenceMetrics
 from tamis.server.oip.messages import ModelStatistics
 
 _PARTS = ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output")
@@ -79,8 +80,9 @@ class Statistics:
     counts as an nth of an execution, and a request that went through no batch as a whole one.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, metrics: InferenceMetrics | None = None) -> None:
         self._name = name
+        self._metrics = metrics
         self._counts = dict.fromkeys(_PARTS, 0)
         self._ns = dict.fromkeys(_PARTS, 0)
         self._executions: defaultdict[int, float] = defaultdict(float)  # by batch size
@@ -96,20 +98,29 @@ class Statistics:
             yield watch
         except BaseException:
             self._add("fail", time.perf_counter_ns() - watch.began)
+            if self._metrics is not None:
+                self._metrics.failed()
             raise
         watch.inferred()
+        request_ns = time.perf_counter_ns() - watch.began
         queue_ns = min(watch.queue_ns, watch.infer_ns)
-        self._add("success", time.perf_counter_ns() - watch.began)
-        self._add("queue", queue_ns)
-        self._add("compute_input", watch.input_ns)
-        self._add("compute_infer", watch.infer_ns - queue_ns)
-        self._add("compute_output", watch.output_ns)
+        parts = {
+            "queue": queue_ns,
+            "compute_input": watch.input_ns,
+            "compute_infer": watch.infer_ns - queue_ns,
+            "compute_output": watch.output_ns,
+        }
+        for part, ns in {"success": request_ns, **parts}.items():
+            self._add(part, ns)
         self._items += watch.count
         self._last_ms = time.time_ns() // 1_000_000
         for item in watch.batched:
             self._executed(item.batch_size, 1 / item.batch_size, item.infer_ns)
         if not watch.batched:
             self._executed(watch.count, 1.0, watch.infer_ns)
+        if self._metrics is not None:
+            executions = sum(1 / item.batch_size for item in watch.batched) or 1.0
+            self._metrics.succeeded(watch.count, executions, request=request_ns, **parts)
 
     def message(self, version: str) -> Any:
         """The counts as `ModelStatistics`."""
