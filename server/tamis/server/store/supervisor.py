@@ -1,7 +1,6 @@
 """Keeps one engine process alive for as long as the server runs."""
 
 import asyncio
-import contextlib
 import logging
 import shutil
 import tempfile
@@ -84,8 +83,7 @@ class Supervisor:
         """Lets the engine write what is left, and stops it."""
         if self._watching:
             self._watching.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._watching
+            await asyncio.gather(self._watching, return_exceptions=True)
         await self._stop()
 
     async def _start(self) -> None:

@@ -1,7 +1,6 @@
 """What the engine does between calls: it flushes, and builds the graphs of large collections."""
 
 import asyncio
-import contextlib
 import logging
 
 from tamis.server.store.engine.collection import Collection
@@ -42,8 +41,7 @@ class Upkeep:
         finally:
             if self._optimizing:
                 self._optimizing.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await self._optimizing
+                await asyncio.gather(self._optimizing, return_exceptions=True)
 
     async def _look(self, collection: Collection) -> None:
         name, written = collection.name, collection.written
