@@ -230,20 +230,26 @@ def search_request(collection: str, text: str, k: int = 10) -> pb.SearchRequest:
     return request
 
 
-def embed_request(encoder: str, *texts: str) -> embedding_service_pb2.EmbedRequest:
-    """An `EmbedRequest` for the texts' dense vectors."""
+def embed_request(encoder: str, *items: str | bytes) -> embedding_service_pb2.EmbedRequest:
+    """An `EmbedRequest` for the dense vectors of texts or pictures' files."""
     request = embedding_service_pb2.EmbedRequest(encoder=encoder, heads=["dense"])
-    for text in texts:
-        request.inputs.add(text=text)
+    for item in items:
+        if isinstance(item, str):
+            request.inputs.add(text=item)
+        else:
+            request.inputs.add().image.data = item
     return request
 
 
-def infer_request(model: str, *texts: str) -> Any:
-    """A `ModelInferRequest` for the texts' dense vectors."""
+def infer_request(model: str, *items: str | bytes) -> Any:
+    """A `ModelInferRequest` for the dense vectors of texts, or of pictures' files."""
     request = ModelInferRequest(model_name=model)
-    request.inputs.add(name="TEXT", datatype="BYTES", shape=[len(texts), 1])
-    parts = (len(data).to_bytes(4, "little") + data for data in (t.encode() for t in texts))
-    request.raw_input_contents.append(b"".join(parts))
+    name = "TEXT" if isinstance(items[0], str) else "IMAGE"
+    request.inputs.add(name=name, datatype="BYTES", shape=[len(items), 1])
+    elements = (item.encode() if isinstance(item, str) else item for item in items)
+    request.raw_input_contents.append(
+        b"".join(len(element).to_bytes(4, "little") + element for element in elements)
+    )
     request.outputs.add(name="dense")
     return request
 
