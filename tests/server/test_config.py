@@ -58,6 +58,7 @@ def test_the_reference_settings_show_every_setting_with_its_default() -> None:
         ("listen = ':1'", r"bad\.toml\.encoders: missing"),
         ("[encoders]\n[pipelines]", r"bad\.toml: pipelines\.default: missing"),
         ("[pipelines.a.retrieve]\nmethod = 'bm25'\ndepth = 0", r"depth must be from 1 to 10000"),
+        ("workers = 0\n[encoders]\n[pipelines]", r"bad\.toml: workers must be at least 1, not 0"),
         ("[pipelines.a]", r"bad\.toml\.pipelines\.a\.retrieve: missing"),
     ],
 )

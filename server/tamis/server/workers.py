@@ -174,12 +174,12 @@ class Crew:
                     _LOG.error("worker %d and those after it stay as they are", number)
                     return
                 self._leaving.add(old)
-            _LOG.info("worker %d is replaced; the old one drains", number)
             await old.stop()
             self._leaving.discard(old)
 
     async def _start(self, number: int) -> None:
         self._workers[number] = await Worker.start(number, self._recipe)
+        _LOG.info("worker %d is ready", number)
 
     async def _keep(self, number: int) -> None:
         """Starts a worker again whenever it ends unasked, after a pause."""
