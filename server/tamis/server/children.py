@@ -106,8 +106,12 @@ class Backoff:
     def __init__(self) -> None:
         self._pause_s = PAUSE_S
 
-    async def pause(self, lived_s: float = 0.0) -> None:
-        """Waits. A process that was well for long enough is forgiven what was before."""
+    def next_s(self, lived_s: float = 0.0) -> float:
+        """The next pause, in seconds; the first one again where the process was well until now."""
         now_s = PAUSE_S if lived_s > WELL_S else self._pause_s
         self._pause_s = min(2 * now_s, LONGEST_PAUSE_S)
-        await asyncio.sleep(now_s)
+        return now_s
+
+    async def pause(self, lived_s: float = 0.0) -> None:
+        """Waits for as long as `next_s` says."""
+        await asyncio.sleep(self.next_s(lived_s))
