@@ -8,6 +8,7 @@ from tamis.models.errors import SettingsError
 from tamis.models.prompts import Prompts, load
 from tamis.models.runtimes.language import CrossEncoder, LanguageModel, SequenceClassifier
 from tamis.models.runtimes.onnx_cross_encoder import OnnxCrossEncoder
+from tamis.models.runtimes.ordering import EmbeddingReader, FusionInDecoder
 from tamis.models.runtimes.pair_scorer import OnnxPairScorer, PairScorer
 from tamis.models.settings import Openers, build
 
@@ -57,6 +58,8 @@ class Models:
             SequenceClassifier: lambda said: self._once(SequenceClassifier, said, _classifier),
             Prompts: _prompts,
             LanguageModel: lambda said: self._once(LanguageModel, said, _language_model),
+            FusionInDecoder: lambda said: self._once(FusionInDecoder, said, _fusion),
+            EmbeddingReader: lambda said: self._once(EmbeddingReader, said, _embedding_reader),
         }
 
     def _once(self, kind: type, said: Any, open_it: Callable[[Any], T]) -> T:
@@ -90,6 +93,20 @@ def _classifier(said: Any) -> SequenceClassifier:
     from tamis.models.runtimes.hf.loading import Checkpoint
 
     return Classifier(build(Checkpoint, _hf(said).checkpoint, where="model.checkpoint"))
+
+
+def _fusion(said: Any) -> FusionInDecoder:
+    from tamis.models.runtimes.hf.fusion import HfFusionInDecoder
+    from tamis.models.runtimes.hf.loading import Checkpoint
+
+    return HfFusionInDecoder(build(Checkpoint, _hf(said).checkpoint, where="model.checkpoint"))
+
+
+def _embedding_reader(said: Any) -> EmbeddingReader:
+    from tamis.models.runtimes.hf.embedding_reader import HfEmbeddingReader
+    from tamis.models.runtimes.hf.loading import Checkpoint
+
+    return HfEmbeddingReader(build(Checkpoint, _hf(said).checkpoint, where="model.checkpoint"))
 
 
 def _language_model(said: Any) -> LanguageModel:
