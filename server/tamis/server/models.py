@@ -139,8 +139,7 @@ class Models:
         async with latest.lock:
             path = latest.folder
             if folder is not None:
-                path = await asyncio.to_thread(below, self._settings.models_folder, folder)
-                self._has_folder(name)
+                path = await asyncio.to_thread(self._path, name, folder)
             latest.number += 1
             latest.state, latest.reason = State.LOADING, ""
             try:
@@ -197,10 +196,11 @@ class Models:
             raise NotFoundError(f"model {name!r} is not one of: {known}")
         return self._latest[name]
 
-    def _has_folder(self, name: str) -> None:
+    def _path(self, name: str, folder: str) -> str:
         method = self._settings.encoders[name].method
         if not takes(method, "folder"):
             raise InputError(f"folder: {method} is not read from a folder")
+        return below(self._settings.models_folder, folder)
 
     async def _fits(self, name: str, latest: "_Latest", encoder: Encoder) -> None:
         """Pipelines are built on an encoder's heads, and collections hold what it made.
