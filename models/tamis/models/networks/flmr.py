@@ -72,7 +72,7 @@ class Image(nn.Module):
 
     def forward(
         self, pixels: Float[Tensor, "images 3 height width"]
-    ) -> tuple[Float[Tensor, "images width"], ...]:
+    ) -> tuple[Float[Tensor, "images ..."], ...]:
         """[CLS] after the last layer, and the patches after the last but one."""
         seen: tuple[Tensor, Tensor] = self.tower(pixels)
         return seen if self.patches else seen[:1]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -16,6 +16,7 @@ from tamis.models.runtimes.transform import ImageTransform
 ROOM = 8192  # patches that one run reads, which bounds its memory
 
 
+@runtime_checkable
 class Seer(Protocol):
     """What makes visual tokens, and says where they stand."""
 
