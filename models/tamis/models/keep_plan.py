@@ -1,5 +1,6 @@
 """What becomes of an image's tokens: which are kept, and which others each of them takes in."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,6 +45,14 @@ class KeepPlan:
         kept, rows = np.unique(groups[columns], return_inverse=True)
         return cls(kept, rows, columns, weights[columns].astype(np.float32))
 
+    @classmethod
+    def of_runs(cls, tokens: int, stride: int) -> "KeepPlan":
+        """The mean of every `stride` tokens, at the place of the middle one."""
+        runs = np.arange(tokens) // stride
+        sizes = np.bincount(runs)
+        middles = np.arange(len(sizes)) * stride + (sizes - 1) // 2
+        return cls.of_groups(middles[runs], 1 / sizes[runs])
+
     def __len__(self) -> int:
         return len(self.kept)
 
@@ -80,3 +89,18 @@ class KeepPlan:
         made = np.zeros((len(self), *terms.shape[1:]), dtype=np.result_type(terms, np.float32))
         np.add.at(made, self.rows, terms)
         return made
+
+
+def left_at_the_end(kept: Sequence[Int[np.ndarray, " _"]]) -> list[Int[np.ndarray, " _"]]:
+    """What each of several prunings would have kept, had it known the later ones.
+
+    Args:
+        kept: For each pruning, what stayed of what there was before it.
+
+    Returns:
+        For each pruning, what is left at the end of what there was before it.
+    """
+    left: list[Int[np.ndarray, " _"]] = []
+    for own in reversed(kept):
+        left.append(own if not left else own[left[-1]])
+    return left[::-1]

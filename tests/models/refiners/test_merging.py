@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
 from tamis.models.refiners.llavolta import LLaVolta
-from tamis.models.refiners.mustdrop import MustDrop, key_set, window_similarity
+from tamis.models.refiners.mustdrop import MustDrop, window_similarity
+from tamis.models.refiners.mustdrop_prefill import MustDropPrefill
 from tamis.models.refiners.prumerge import PruMerge
 from tamis.models.refiners.tome import ToMe
 from tamis.models.refiners.visionzip import VisionZip
@@ -118,7 +119,7 @@ def test_mustdrop_merges_the_windows_that_the_authors_code_merges(case: Path) ->
 def test_mustdrop_finds_the_key_tokens_that_the_authors_code_finds(case: Path) -> None:
     inputs, outputs = tensors(case)
     for row, heads in enumerate(inputs["keyset.attention"]):
-        keys = key_set(heads[:, 0, 1:].mean(axis=0))
+        keys = MustDropPrefill().keys(heads[:, 0, 1:].mean(axis=0))
         assert keys.tolist() == outputs["keyset.indices_by_score"][row].tolist()
 
 

@@ -7,12 +7,14 @@ narrowest of these that fits and writes that one function:
     SelectRefiner.select      choose a subset of the visual tokens as a whole
     VisualRefiner.plan        anything else on visual tokens: merging, pooling
     TextRefiner.refine        a text, given the query
+    LayerRefiner.keep         visual tokens between the layers of a language model
     KVRefiner.score           rank the tokens of a key-value cache, head by head
 """
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import final
+from enum import StrEnum
+from typing import ClassVar, final
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -91,6 +93,50 @@ class TextRefiner(Refiner):
     @abstractmethod
     def count(self, text: str) -> int:
         """How many tokens a text is, in the unit of `budget`."""
+
+
+class Rows(StrEnum):
+    """Whose attention to the visual tokens is looked at."""
+
+    LAST = "last"  # the last token's, one row
+    TEXT = "text"  # each text token's after the image
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The visual tokens of one image on their way through a language model.
+
+    Attributes:
+        image: What the language model was given.
+        left: Those of its tokens that are left, by their indices; of merged ones the kept one's.
+        attention: The mean over the heads of what each row gave each of them in the layer before.
+    """
+
+    image: VisualTokens
+    left: Int[np.ndarray, " left"]
+    attention: Float[np.ndarray, "rows left"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerRefiner(Refiner):
+    """Drops or merges visual tokens between the layers of a language model, in the prefill.
+
+    Attributes:
+        rows: Whose attention it wants to see.
+        trims: Whether the cache of the layers before is cut to the tokens that are left at the end.
+    """
+
+    rows: ClassVar[Rows] = Rows.LAST
+    trims: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def layers(self) -> tuple[int, ...]:
+        """The layers before which tokens go, from 0, rising. Before the first none can."""
+
+    @abstractmethod
+    def keep(self, layer: int, seen: Seen) -> KeepPlan:
+        """What becomes of the tokens that are left, by their places in `seen.left`."""
 
 
 @dataclass(frozen=True, kw_only=True)

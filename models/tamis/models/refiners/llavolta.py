@@ -7,8 +7,6 @@ language model, during training mostly; here it is at the projector, before the 
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from tamis.models.keep_plan import KeepPlan
 from tamis.models.refiners import VisualRefiner
 from tamis.models.types import Paper, VisualTokens
@@ -32,8 +30,4 @@ class LLaVolta(VisualRefiner):
     )
 
     def plan(self, tokens: VisualTokens) -> KeepPlan:
-        stride = -(-len(tokens) // self.budget)
-        runs = np.arange(len(tokens)) // stride
-        sizes = np.bincount(runs)
-        middles = np.arange(len(sizes)) * stride + (sizes - 1) // 2
-        return KeepPlan.of_groups(middles[runs], 1 / sizes[runs])
+        return KeepPlan.of_runs(len(tokens), -(-len(tokens) // self.budget))

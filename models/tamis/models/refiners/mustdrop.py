@@ -5,7 +5,6 @@ What is beyond the budget then goes by the attention of [CLS], which is how Must
 tokens that its later stages, inside the language model, must not drop.
 """
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -19,8 +18,6 @@ from tamis.models.refiners import VisualRefiner
 from tamis.models.types import Paper, VisualTokens
 
 __all__ = ("MustDrop",)
-
-KEY_SHARE = 0.08  # of an image's tokens, which are never dropped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +89,3 @@ def window_similarity(
     own = np.trace(cosines, axis1=1, axis2=2)
     total: Float[np.ndarray, " windows"] = cosines.sum(axis=(1, 2)) - own
     return total / (members * (members - 1))
-
-
-def key_set(attention: Float[np.ndarray, " tokens"]) -> Int[np.ndarray, " keys"]:
-    """The tokens that later stages must keep, those with most attention first."""
-    return top_k(attention, math.ceil(KEY_SHARE * len(attention)))
