@@ -95,3 +95,34 @@ class WordMatch:
         values = np.zeros((len(pairs), self.labels))
         values[:, -1] = matches
         return values
+
+
+@dataclass
+class LastWords:
+    """A `SequenceClassifier` over words, whose logit is how many of a sequence's are like its last.
+
+    Attributes:
+        read: Every sequence so far, as words.
+    """
+
+    start_id: int = 0
+    words: list[str] = field(default_factory=lambda: ["<s>"])
+    read: list[str] = field(default_factory=list)
+
+    def token_ids(self, text: str) -> list[int]:
+        self.words += [word for word in text.split() if word not in self.words]
+        return [self.words.index(word) for word in text.split()]
+
+    def logits(self, sequences: Sequence[Sequence[int]]) -> np.ndarray:
+        self.read += [" ".join(self.words[i] for i in own) for own in sequences]
+        return np.array([[float(own.count(own[-1]))] for own in map(list, sequences)])
+
+
+@dataclass
+class FirstVectors:
+    """A `PairScorer` that compares the first vectors of both sides."""
+
+    def scores(
+        self, query: np.ndarray, documents: Sequence[np.ndarray], *, query_second: bool = False
+    ) -> np.ndarray:
+        return np.array([float(query[0] @ own[0]) for own in documents])

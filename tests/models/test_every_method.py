@@ -1,10 +1,12 @@
 """What holds for every method of a family. A new method is tested here by existing."""
 
+import os
 from dataclasses import MISSING, fields
 from typing import Any
 
 import numpy as np
 import pytest
+from language import FirstVectors, LastWords, Parrot, WordMatch
 from letters import Letters
 
 from tamis.models import catalog
@@ -15,6 +17,8 @@ from tamis.models.method import Method
 from tamis.models.refiners import Refiner, SelectRefiner, TextRefiner, VisualRefiner
 from tamis.models.rerankers import Reranker
 from tamis.models.retrievers import Nearest, Plan, Retriever
+from tamis.models.runtimes.language import CrossEncoder, LanguageModel, SequenceClassifier
+from tamis.models.runtimes.pair_scorer import PairScorer
 from tamis.models.types import Candidate, Content, Kind, Modality, Query, Side, Sparse, VisualTokens
 
 EVERY_METHOD = [(family, name) for family in FAMILIES.values() for name in catalog.names(family)]
@@ -27,7 +31,17 @@ GIVEN: dict[str, Any] = {
         {"method": "dense", "settings": {"vector": "a.dense"}},
     ],
     "encoder": "letters",
+    "query": "a.tokens",
+    "document": "b.tokens",
+    "model": "fake",
+    "reranker": {"method": "monobert", "settings": {"model": "fake"}},
+    "demonstrations": os.devnull,
 }
+SOURCES = (
+    "https://arxiv.org/abs/",
+    "https://doi.org/10.",
+    "https://ieeexplore.ieee.org/document/",
+)
 # The one that prunes nothing: its budget is no bound.
 PRUNES_NOTHING = {"identity"}
 
@@ -40,8 +54,14 @@ def ready(family: type[Method], name: str, **settings: Any) -> Any:
         if field.default is MISSING and field.default_factory is MISSING
     ]
     given = {key: GIVEN[key] for key in required if key not in settings}
-    opener = {TokenEncoder: lambda _: Letters()}
-    return catalog.load(family, name, given | settings, open_as=opener)
+    openers = {
+        TokenEncoder: lambda _: Letters(),
+        CrossEncoder: lambda _: WordMatch(),
+        SequenceClassifier: lambda _: LastWords(),
+        LanguageModel: lambda _: Parrot(),
+        PairScorer: lambda _: FirstVectors(),
+    }
+    return catalog.load(family, name, given | settings, open_as=openers)
 
 
 def names(family: type[Method], kind: type[Method]) -> list[str]:
@@ -65,7 +85,7 @@ def test_a_method_says_where_it_is_from_and_what_checks_it(family: type[Method],
     assert method.checked
     assert not method.checked.endswith(".")
     if method.paper is not None:
-        assert method.paper.url.startswith(("https://arxiv.org/abs/", "https://doi.org/10."))
+        assert method.paper.url.startswith(SOURCES)
         assert 1950 < method.paper.year < 2100
         assert method.paper.title.strip() == method.paper.title != ""
 

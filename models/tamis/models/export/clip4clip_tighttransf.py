@@ -17,6 +17,11 @@ EPSILON = 1e-12  # of the authors' own layer norm
 LAYER = "cross.transformer.resblocks."
 
 
+def reads(checkpoint: Checkpoint) -> bool:
+    """Never of itself: the authors' checkpoints say nothing of what they are."""
+    return False
+
+
 def network_of(tensors: Mapping[str, Tensor], *, heads: int = 0) -> TightTransf:
     """The cross transformer of a checkpoint, which may hold much else.
 
@@ -65,6 +70,7 @@ def export(checkpoint: Checkpoint, draft: Draft) -> PairRecipe:
         files={},
         dim=width,
         most=positions,
+        inputs=("query", "document"),
     )
 
 

@@ -87,7 +87,7 @@ def export(checkpoint: Checkpoint, draft: Draft) -> CrossEncoderRecipe:
 def _case(
     pairs: PairTokenizer, names: tuple[str, ...], texts: list[tuple[str, str]]
 ) -> dict[str, Tensor]:
-    batch = pairs.batch(pairs.encode(texts)).inputs()
+    batch = pairs.batch(pairs.encode(texts)).inputs(types=True)
     return {name: torch.from_numpy(batch[name]) for name in names}
 
 

@@ -11,7 +11,7 @@ from tamis.models.blocks.attention import attention
 from tamis.models.blocks.similarity import cosine, unit
 from tamis.models.ranking.vectors import Vectors, of_vectors
 from tamis.models.rerankers import PointwiseReranker
-from tamis.models.types import Candidate, Paper, Query
+from tamis.models.types import Candidate, Query
 
 __all__ = ("CMRF",)
 
@@ -26,15 +26,11 @@ class CMRF(PointwiseReranker):
         temperature: Of the attention.
     """
 
-    paper: ClassVar = Paper(
-        "Cross-Modal Interaction via Reinforcement Feedback for Audio-Lyrics Retrieval",
-        2024,
-        "https://doi.org/10.1109/TASLP.2024.3358048",
-    )
     checked: ClassVar = "the formula, vector by vector; properties: order of vectors, equal sets"
     departs: ClassVar = (
-        "written from a description: there is neither code nor weights. Vectors are any encoder's, "
-        "and the reinforcement, which is training, has no part in serving"
+        "neither the paper nor code could be found; written from a description of CMRF: audio and "
+        "lyrics, directional cross-modal attention. Vectors are any encoder's, and the "
+        "reinforcement, which is training, has no part in serving"
     )
 
     query: str

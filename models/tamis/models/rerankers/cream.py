@@ -1,7 +1,7 @@
 """CREAM goes from coarse to fine: vectors find pieces of documents, a language model orders them.
 
-The coarse half is the retriever of the pipeline; this is the fine one. The model orders small
-groups, and the best of each meet in further groups, so that no prompt grows with the candidates:
+The coarse half is the retriever of the pipeline; this is the fine one. The model orders groups,
+and the best of each meet in further groups, so that no prompt grows with the candidates:
 
     [pipelines.cream.retrieve]
     method = "dense"
@@ -18,7 +18,7 @@ from typing import ClassVar
 from tamis.models import ranking
 from tamis.models.blocks.permutations import after_reasoning, parse_numbers
 from tamis.models.prompts import Prompts, asked, packaged
-from tamis.models.ranking.tournament import tournament
+from tamis.models.ranking.screening import screening
 from tamis.models.rerankers import PlannedReranker
 from tamis.models.runtimes.language import LanguageModel
 from tamis.models.types import Candidate, Paper, Query
@@ -36,8 +36,7 @@ class CREAM(PlannedReranker[Sequence[int]]):
         model: What orders them.
         prompt: The words of the question.
         group: Pieces that one prompt shows.
-        keep: Pieces of a group that go on to the next round.
-        top: How many are ordered; the others follow as they were.
+        keep: Pieces of a group that go on from the first round, and two less from each further one.
         piece_tokens: Of one piece; what is beyond is left out.
         chat: Whether the model is asked in its own chat template.
     """
@@ -47,17 +46,17 @@ class CREAM(PlannedReranker[Sequence[int]]):
         2024,
         "https://doi.org/10.1145/3664647.3680750",
     )
-    checked: ClassVar = "an oracle that orders each group: the best come out in their true order"
+    checked: ClassVar = "the paper's rounds, with an oracle that orders each group"
     departs: ClassVar = (
-        "written from the paper's description: there is no code. The sizes of groups are ours, and "
-        "the pooling of pages inside the answering model is not part of retrieval"
+        "groups are mixed by dealing out, not at random, and the last one is ordered once more; "
+        "the model is any that writes an order, instead of RankVicuna; the pooling of pages inside "
+        "the answering model is not retrieval"
     )
 
     model: LanguageModel
     prompt: Prompts = packaged("cream")
-    group: int = 5
-    keep: int = 2
-    top: int = 5
+    group: int = 8
+    keep: int = 5
     piece_tokens: int = 256
     chat: bool = True
 
@@ -66,7 +65,7 @@ class CREAM(PlannedReranker[Sequence[int]]):
             raise ValueError(f"needs 1 <= keep < group, not {self.keep}, {self.group}")
 
     def plan(self, query: Query, candidates: Sequence[Candidate]) -> ranking.Plan[Sequence[int]]:
-        return tournament(len(candidates), size=self.group, keep=self.keep, top=self.top)
+        return screening(len(candidates), size=self.group, keep=self.keep)
 
     def ask(
         self, query: Query, shown: Sequence[Sequence[Candidate]]

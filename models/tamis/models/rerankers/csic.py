@@ -32,8 +32,8 @@ class CSIC(PointwiseReranker):
 
     paper: ClassVar = Paper(
         "Image-Text Retrieval With Cross-Modal Semantic Importance Consistency",
-        2023,
-        "https://doi.org/10.1109/TCSVT.2022.3220297",
+        2022,
+        "https://ieeexplore.ieee.org/document/9940913",
     )
     checked: ClassVar = "the formula, token by token; properties: order of tokens, equal sets"
     departs: ClassVar = (

@@ -22,7 +22,7 @@ from tamis.models.types import Candidate, Paper, Query
 
 __all__ = ("MCRanker",)
 
-LOW, MIDDLE, HIGH = 0, 5, 10
+LOW, MIDDLE, HIGH = 0.0, 5.0, 10.0
 REMEMBERED = 64  # queries whose annotators are kept
 
 Annotators = dict[str, str]  # who they are, and their criteria

@@ -83,7 +83,7 @@ class OnnxCrossEncoder:
         lengths = np.array([len(encoding) for encoding in encodings], dtype=np.int64)
         logits = np.empty((len(pairs), self.labels), dtype=np.float32)
         for group in alike(lengths, room=ROOM):
-            given = self.pairs.batch([encodings[i] for i in group]).inputs()
+            given = self.pairs.batch([encodings[i] for i in group]).inputs(types=True)
             inputs = {name: given[name] for name in self.folder.recipe.inputs}
             logits[group] = self.session.run(inputs)["logits"]
         took = time.perf_counter() - started

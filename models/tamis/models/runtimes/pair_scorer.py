@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -12,7 +13,7 @@ from jaxtyping import Float
 
 from tamis.models.errors import InputError
 from tamis.models.runtimes import Session
-from tamis.models.runtimes.folder import ModelFolder, Recipe
+from tamis.models.runtimes.folder import NAME, ModelFolder, Recipe, build_recipe
 from tamis.models.runtimes.usage import spend
 
 AT_ONCE = 256  # pairs of one run
@@ -26,8 +27,16 @@ class PairScorer(Protocol):
         self,
         query: Float[np.ndarray, "query_vectors dim"],
         documents: Sequence[Float[np.ndarray, "_ dim"]],
+        *,
+        query_second: bool = False,
     ) -> Float[np.ndarray, " documents"]:
-        """A score for each document; -inf for one without vectors."""
+        """A score for each document; -inf for one without vectors.
+
+        Args:
+            query: One side of every pair.
+            documents: The other sides.
+            query_second: Whether the query is what the network calls its second input.
+        """
         ...
 
 
@@ -38,15 +47,17 @@ class PairRecipe(Recipe):
     Attributes:
         dim: Of the vectors of both sides.
         most: Vectors of both sides together; a document's others are left out.
+        inputs: The graph's two inputs.
     """
 
     dim: int
     most: int
+    inputs: tuple[str, str]
 
 
 @dataclass(frozen=True)
 class OnnxPairScorer:
-    """A `PairScorer` in a model folder, with a graph `joint` of `query` and `document`.
+    """A `PairScorer` in a model folder, with a graph `joint`.
 
     Documents with as many vectors are run together, so that nothing is padded and nothing masked.
     """
@@ -61,13 +72,16 @@ class OnnxPairScorer:
         Raises:
             ModelError: A file is missing, damaged or of another model.
         """
-        folder = ModelFolder.open(path, PairRecipe, "clip4clip_tighttransf")
+        said = build_recipe(Path(path) / NAME, PairRecipe).method
+        folder = ModelFolder.open(path, PairRecipe, said)
         return cls(folder, folder.session("joint", threads=threads))
 
     def scores(
         self,
         query: Float[np.ndarray, "query_vectors dim"],
         documents: Sequence[Float[np.ndarray, "_ dim"]],
+        *,
+        query_second: bool = False,
     ) -> Float[np.ndarray, " documents"]:
         recipe = self.folder.recipe
         for vectors in (query, *documents):
@@ -83,7 +97,8 @@ class OnnxPairScorer:
                 batch = members[first : first + AT_ONCE]
                 held = np.stack([documents[i][:count] for i in batch]).astype(np.float32)
                 asked = np.broadcast_to(query.astype(np.float32), (len(batch), *query.shape))
-                inputs = {"query": np.ascontiguousarray(asked), "document": held}
+                sides = (held, asked) if query_second else (asked, held)
+                inputs = dict(zip(recipe.inputs, map(np.ascontiguousarray, sides), strict=True))
                 scores[batch] = self.session.run(inputs)["score"]
         took = time.perf_counter() - started
         tokens = sum(len(document) + len(query) for document in documents)

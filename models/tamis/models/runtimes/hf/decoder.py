@@ -212,7 +212,8 @@ class Decoder(HfModel):
         """What is picked of each row; `inputs` begin at its token `skipped`."""
         begin = min(row.first for row in rows) - skipped
         kept = torch.arange(begin, inputs["input_ids"].shape[1], device=self._network.device)
-        with self._run(inputs["attention_mask"]):
+        # What the state spared is masked in, and not counted.
+        with self._run(inputs["attention_mask"][:, skipped:]):
             made = self._network(**inputs, logits_to_keep=kept, **more).logits.float()
         offset = skipped + begin
         return [
