@@ -197,7 +197,8 @@ class ServerSettings:
 
     Attributes:
         listen: Where to listen, as gRPC writes it: ``[::]:50051``; port 0 takes any free one.
-        workers: Processes that share the port, each with its own models; one index for all.
+        workers: Processes that share the port and the index; each has models, limits and a local
+            cache of its own.
         metrics_port: Where Prometheus finds the metrics; 0 turns them off.
         triton_metrics: Whether requests of the Open Inference Protocol count under Triton's names
             (`nv_inference_*`) too.

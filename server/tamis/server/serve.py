@@ -114,7 +114,11 @@ class Server:
         await self.drain()
 
     async def drain(self) -> None:
-        """Says NOT_SERVING, refuses new calls, and waits for those in flight (`drain_s`)."""
+        """Says NOT_SERVING, refuses new calls, and waits for those in flight (`drain_s`).
+
+        gRPC closes the port first and tells each connection to go (GOAWAY). A call that is sent
+        before a client reads that ends as CANCELLED: clients should repeat it, as ours does.
+        """
         self._ready = False
         await self._health.enter_graceful_shutdown()
         await self._server.stop(self._app.settings.drain_s)
