@@ -145,6 +145,38 @@ async def test_first_stops_at_its_stage_and_the_rest_can_still_be_read(connect: 
         assert await events.first("refine") is None
 
 
+async def partial(request: Any, context: Any) -> None:
+    """The second stage shows an order on its way."""
+    on_the_way, last = ranking(2, "a", "b"), ranking(2, "b", "a")
+    on_the_way.result.partial = on_the_way.result.hits[1].settled = True
+    last.result.shortened, last.result.message = True, "its time was up"
+    last.result.timing.model_calls, last.result.timing.model_tokens = 3, 40
+    for event in (ranking(1, "a", "b"), on_the_way, last, summary()):
+        await context.write(event)
+
+
+async def test_partial_results_are_events_and_never_a_stage_s_result(connect: Any) -> None:
+    servicer = Retrieval(partial)
+    async with (
+        serving(servicer) as target,
+        connect(target) as client,
+        client.search("red", collection="c", partial_results=True, max_calls=3) as events,
+    ):
+        first = await events.first("rerank")
+        rest = [event async for event in events]
+    assert first is not None
+    assert [hit.document_id for hit in first.hits] == ["b", "a"]
+    assert (first.partial, first.shortened, first.message) == (False, True, "its time was up")
+    assert (first.timing.model_calls, first.timing.model_tokens) == (3, 40)
+    assert len(rest) == 1, "the partial result was read on the way"
+    options = servicer.requests[0].options
+    assert (options.partial_results, options.max_calls) == (True, 3)
+    async with serving(Retrieval(partial)) as target, connect(target) as client:
+        found = [event async for event in client.search("red", collection="c")]
+    assert [getattr(event, "partial", None) for event in found] == [False, True, False, None]
+    assert [hit.settled for hit in found[1].hits] == [False, True]
+
+
 async def test_first_refuses_a_stage_that_there_is_not(connect: Any) -> None:
     async with serving(Retrieval(whole)) as target, connect(target) as client:
         with pytest.raises(ValueError, match="'retrieval'"):
