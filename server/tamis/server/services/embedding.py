@@ -1,7 +1,9 @@
 """EmbeddingService: the encoders by themselves."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import grpc.aio
 
@@ -14,6 +16,7 @@ from tamis.server.content import raw_content
 from tamis.server.encoders import Encoders
 from tamis.server.errors import failure_of, logged
 from tamis.server.messages import representation
+from tamis.server.services.retrieval import REPLY_S
 from tamis.server.tasks import together
 from tamis.v1 import content_pb2
 from tamis.v1 import embedding_service_pb2 as pb
@@ -46,10 +49,11 @@ class EmbeddingService(EmbeddingServiceServicer):
         if not 1 <= len(request.inputs) <= most:
             raise InputError(f"inputs: {len(request.inputs)}; from 1 to {most}")
         self._check_heads(request.encoder, request.heads)
+        until = _until(context)
         with self._admission.place():
             results = await together(
                 *(
-                    self._embed(request, content, where=f"inputs[{number}]")
+                    self._embed(request, content, where=f"inputs[{number}]", until=until)
                     for number, content in enumerate(request.inputs)
                 )
             )
@@ -61,10 +65,13 @@ class EmbeddingService(EmbeddingServiceServicer):
         context: grpc.aio.ServicerContext[pb.EmbedStreamRequest, pb.EmbedStreamResponse],
     ) -> None:
         room, writing = asyncio.Semaphore(STREAM_AT_ONCE), asyncio.Lock()
+        until = _until(context)
 
         async def answer(request: pb.EmbedStreamRequest) -> None:
             try:
-                result = await self._embed(request, request.input, where="input", bulk=True)
+                result = await self._embed(
+                    request, request.input, where="input", until=until, bulk=True
+                )
                 response = pb.EmbedStreamResponse(input_id=request.input_id, result=result)
                 async with writing:
                     await context.write(response)
@@ -82,6 +89,7 @@ class EmbeddingService(EmbeddingServiceServicer):
         message: content_pb2.Content,
         *,
         where: str,
+        until: float,
         bulk: bool = False,
     ) -> pb.EmbedResult:
         name = request.encoder
@@ -90,7 +98,7 @@ class EmbeddingService(EmbeddingServiceServicer):
             content = raw_content(message, self._limits, where=where)
             self._encoders.check(name, content, where=where)
             served = self._encoders.served(name)
-            encoding = await served.encode(content, _SIDES[request.side], bulk=bulk)
+            encoding = await served.encode(content, _SIDES[request.side], bulk=bulk, deadline=until)
         except Exception as error:  # noqa: BLE001 - one input must not fail the others
             return pb.EmbedResult(failure=failure_of(logged(error)))
         return pb.EmbedResult(embedding=_embedding(name, served.encoder, encoding, request.heads))
@@ -99,6 +107,14 @@ class EmbeddingService(EmbeddingServiceServicer):
         known = self._encoders[name].heads
         if unknown := [head for head in heads if head not in known]:
             raise InputError(f"heads: {unknown[0]!r} is not one of {', '.join(known)}")
+
+
+def _until(context: Any) -> float:
+    """When the answer must be ready to be sent in time, on the event loop's clock."""
+    left_s = context.time_remaining()  # None without a deadline, whatever its type says
+    if left_s is None:
+        return math.inf
+    return asyncio.get_running_loop().time() + left_s - min(REPLY_S, left_s / 10)
 
 
 def _embedding(
