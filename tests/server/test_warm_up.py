@@ -8,7 +8,7 @@ from typing import ClassVar
 import pytest
 
 from tamis.models.encoders import Encoder
-from tamis.models.errors import ModelError
+from tamis.models.errors import InputError, ModelError
 from tamis.models.types import Content, Encoding, Head, Modality, Side
 from tamis.server.config import BatchSettings
 from tamis.server.warm_up import LONGEST, warm_up
@@ -26,6 +26,7 @@ class Recording(Encoder):
     reads: int = 20
     takes_s: float = 0.0
     broken: bool = False
+    refuses: Modality | None = None
     seen: list[tuple[int, int, frozenset[Modality]]] = field(default_factory=list)
 
     @property
@@ -45,6 +46,8 @@ class Recording(Encoder):
     def encode(self, contents: Sequence[Content], side: Side) -> list[Encoding]:
         if self.broken:
             raise RuntimeError("out of memory")
+        if self.refuses in contents[0].modalities:
+            raise InputError(f"{side}: no {self.refuses}")
         time.sleep(self.takes_s)
         self.seen.append((len(contents), self.cost(contents[0]), contents[0].modalities))
         return [Encoding({})] * len(contents)
@@ -84,6 +87,12 @@ def test_an_encoder_that_reads_everything_is_given_a_bounded_text() -> None:
     encoder = Recording(reads=1 << 30)
     warm_up("r", encoder, BatchSettings(), budget_s=10)
     assert max(cost for _, cost, _ in encoder.seen) == LONGEST
+
+
+def test_one_that_refuses_some_contents_is_warmed_by_the_others() -> None:
+    encoder = Recording(refuses=Modality.TEXT)
+    warm_up("r", encoder, SETTINGS, budget_s=10)
+    assert {modalities for *_, modalities in encoder.seen} == {frozenset({Modality.IMAGE})}
 
 
 def test_one_that_does_not_run_is_found_out() -> None:

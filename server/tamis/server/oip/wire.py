@@ -1,8 +1,8 @@
 """Answers as bytes, whose tensors go onto the wire as they lie in memory.
 
 Protobuf copies a tensor into its message and again, several times, when it serialises it, and holds
-the interpreter's lock all the while, in whichever thread: 28 MiB stop the event loop for 0.1 s. Put
-together by hand they are copied once, in 4 ms.
+the interpreter's lock all the while, so that a thread would not spare the event loop. Put together
+by hand a tensor is copied once: 28 MiB in 4 ms, where protobuf took 35 to 90.
 """
 
 from collections.abc import Sequence
