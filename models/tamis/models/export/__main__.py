@@ -8,7 +8,7 @@ from pathlib import Path
 from tamis.models.errors import TamisError
 from tamis.models.export.draft import Options
 from tamis.models.export.exporting import export, methods, settings_of
-from tamis.models.export.precision import PRECISIONS
+from tamis.models.export.precision import SPELLED
 
 
 def main() -> None:
@@ -17,7 +17,7 @@ def main() -> None:
     parser.add_argument("model", help="a folder with a published checkpoint, or a hub id")
     parser.add_argument("--out", type=Path, required=True, help="where the model folder goes")
     parser.add_argument("--to", choices=("onnx", "tensorrt"), default="onnx")
-    parser.add_argument("--precision", choices=PRECISIONS, default="float32")
+    parser.add_argument("--precision", choices=SPELLED, default="fp32")
     parser.add_argument("--method", default="", help=f"one of: {', '.join(methods())}")
     parser.add_argument("--name", default="", help="what to call the model and its space")
     parser.add_argument("--licence", default="unknown", help="of the weights (SPDX)")
@@ -26,7 +26,7 @@ def main() -> None:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:
         options = Options(
-            name=said.name, licence=said.licence, precision=said.precision,
+            name=said.name, licence=said.licence, precision=SPELLED[said.precision],
             settings=settings_of(said.set),
         )  # fmt: skip
         made = export(said.model, said.out, options, to=said.to, method=said.method, report=print)

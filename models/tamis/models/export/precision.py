@@ -22,7 +22,9 @@ from tamis.models.errors import ModelError
 from tamis.models.export.graphs import INLINE_BYTES
 from tamis.models.runtimes.onnx import OnnxSession
 
-PRECISIONS = ("float32", "float16", "int8", "int8_static")
+# By the commands' names for them.
+SPELLED = {"fp32": "float32", "fp16": "float16", "int8": "int8", "int8-static": "int8_static"}
+PRECISIONS = tuple(SPELLED.values())
 PRODUCTS = ["MatMul", "Gemm"]  # what becomes int8; the rest is little of the work
 NEIGHBOURS = 5
 

@@ -113,6 +113,47 @@ def demo(
     main(pictures, out)
 
 
+@app.command()
+def export(
+    model: Annotated[
+        str, typer.Argument(help="A folder with a published checkpoint, or a hub id.")
+    ],
+    out: Annotated[Path, typer.Option(help="Where the model folder goes.")],
+    to: Annotated[
+        Literal["onnx", "tensorrt"], typer.Option(help="Graphs, or engines beside them too.")
+    ] = "onnx",
+    precision: Annotated[
+        Literal["fp32", "fp16", "int8", "int8-static"], typer.Option(help="Of the arithmetic.")
+    ] = "fp32",
+    method: Annotated[
+        str, typer.Option(help="What serves it; without one, the checkpoint tells.")
+    ] = "",
+    name: Annotated[str, typer.Option(help="What to call the model and its space.")] = "",
+    licence: Annotated[
+        str, typer.Option(help="Of the weights, as an SPDX identifier.")
+    ] = "unknown",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="KEY=VALUE, as the method's exporter takes it."),
+    ] = None,
+) -> None:
+    """Write a model folder that the server serves, checked against the published network."""
+    try:
+        from tamis.server.cli.exporting import export_model
+    except ModuleNotFoundError as error:
+        _missing(error, "tamis export", "export")
+    export_model(
+        model,
+        out,
+        to=to,
+        precision=precision,
+        method=method,
+        name=name,
+        licence=licence,
+        settings=settings or (),
+    )
+
+
 def _missing(error: ModuleNotFoundError, command: str, extra: str) -> NoReturn:
     if (error.name or "").startswith("tamis"):
         raise error
