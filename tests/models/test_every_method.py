@@ -8,16 +8,19 @@ import numpy as np
 import pytest
 from language import FirstVectors, LastWords, Parrot, WordMatch
 from letters import Letters
+from orderers import LastAxisFirst, SmallestFirst
 
 from tamis.models import catalog
 from tamis.models.__main__ import FAMILIES, table
 from tamis.models.encoders import Encoder, TokenEncoder
 from tamis.models.errors import SettingsError, UnknownMethodError
 from tamis.models.method import Method
+from tamis.models.ranking import Bounds
 from tamis.models.refiners import Refiner, SelectRefiner, TextRefiner, VisualRefiner
 from tamis.models.rerankers import Reranker
 from tamis.models.retrievers import Nearest, Plan, Retriever
 from tamis.models.runtimes.language import CrossEncoder, LanguageModel, SequenceClassifier
+from tamis.models.runtimes.ordering import EmbeddingReader, FusionInDecoder
 from tamis.models.runtimes.pair_scorer import PairScorer
 from tamis.models.types import Candidate, Content, Kind, Modality, Query, Side, Sparse, VisualTokens
 
@@ -60,6 +63,8 @@ def ready(family: type[Method], name: str, **settings: Any) -> Any:
         SequenceClassifier: lambda _: LastWords(),
         LanguageModel: lambda _: Parrot(),
         PairScorer: lambda _: FirstVectors(),
+        FusionInDecoder: lambda _: SmallestFirst(),
+        EmbeddingReader: lambda _: LastAxisFirst(),
     }
     return catalog.load(family, name, given | settings, open_as=openers)
 
@@ -156,11 +161,8 @@ def test_a_text_refiner_returns_what_already_fits(name: str) -> None:
     assert refiner.refine(Query(Content()), "") == ""
 
 
-@pytest.mark.parametrize("name", catalog.names(Reranker))
-def test_a_reranker_returns_each_candidate_once_best_first(
-    name: str, rng: np.random.Generator
-) -> None:
-    reranker = ready(Reranker, name)
+def asked(reranker: Reranker, rng: np.random.Generator) -> tuple[Query, list[Candidate]]:
+    """A query and six candidates with what the reranker needs."""
     candidates = [
         Candidate(
             str(i),
@@ -174,11 +176,41 @@ def test_a_reranker_returns_each_candidate_once_best_first(
         Content(text="query"),
         {need: rng.normal(size=(2, 4)).astype(np.float32) for need in reranker.needs},
     )
+    return query, candidates
+
+
+@pytest.mark.parametrize("name", catalog.names(Reranker))
+def test_a_reranker_returns_each_candidate_once_best_first(
+    name: str, rng: np.random.Generator
+) -> None:
+    reranker = ready(Reranker, name)
+    query, candidates = asked(reranker, rng)
     ranked = reranker.rerank(query, candidates)
     assert sorted(candidate.document_id for candidate in ranked) == list("012345")
     scores = [candidate.score for candidate in ranked]
     assert scores == sorted(scores, reverse=True)
     assert reranker.rerank(query, []) == []
+
+
+@pytest.mark.parametrize("name", catalog.names(Reranker))
+@pytest.mark.parametrize("max_calls", [None, 0, 1, 3])
+def test_a_reranker_s_every_order_is_whole(
+    name: str, max_calls: int | None, rng: np.random.Generator
+) -> None:
+    reranker = ready(Reranker, name)
+    query, candidates = asked(reranker, rng)
+    rankings = list(reranker.rankings(query, candidates, Bounds(max_calls=max_calls)))
+    for ranking in rankings:
+        assert sorted(candidate.document_id for candidate in ranking.candidates) == list("012345")
+        scores = [candidate.score for candidate in ranking.candidates]
+        assert scores == sorted(scores, reverse=True)
+    assert not any(ranking.done for ranking in rankings[:-1])
+    assert len(rankings) == 1 or reranker.anytime
+    if max_calls is None or not reranker.anytime:
+        assert rankings[-1].done
+        assert rankings[-1].candidates == reranker.rerank(query, candidates)
+    elif max_calls == 0:
+        assert not rankings[-1].done
 
 
 def representation(name: str) -> Any:

@@ -1,16 +1,15 @@
 """ListT5: fives, names from the least to the most relevant one, and a tournament."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from orderers import SmallestFirst
 from tiny_models import t5
 
 from tamis.models import catalog
 from tamis.models.rerankers import Reranker
 from tamis.models.rerankers.listt5 import ListT5
-from tamis.models.runtimes.opening import Models
+from tamis.models.runtimes.opening import ModelOpener
 from tamis.models.types import Candidate, Content, Query
 
 QUERY = Query(Content(text="largest"))
@@ -20,24 +19,8 @@ CANDIDATES = [
 ]
 
 
-@dataclass
-class Reader:
-    """A `FusionInDecoder` that can read numbers, and names the smallest first."""
-
-    groups: list[list[str]] = field(default_factory=list)
-
-    def cut(self, texts: Sequence[str], tokens: int) -> list[str]:
-        return [" ".join(text.split()[:tokens]) for text in texts]
-
-    def orders(self, groups: Sequence[Sequence[str]], names: Sequence[str]) -> list[list[int]]:
-        self.groups += [list(group) for group in groups]
-        return [
-            sorted(range(len(group)), key=lambda i: int(group[i].split()[-1])) for group in groups
-        ]
-
-
 def test_the_best_are_found_in_order_and_the_others_keep_theirs() -> None:
-    model = Reader()
+    model = SmallestFirst()
     ranked = ListT5(model=model, top=4).rerank(QUERY, CANDIDATES)
     found = [candidate.document_id for candidate in ranked]
     assert found[:4] == ["d22", "d21", "d20", "d19"]
@@ -46,7 +29,7 @@ def test_the_best_are_found_in_order_and_the_others_keep_theirs() -> None:
 
 
 def test_each_passage_is_read_with_the_query_and_its_name() -> None:
-    model = Reader()
+    model = SmallestFirst()
     ListT5(model=model, passage_tokens=2).rerank(QUERY, CANDIDATES[:5])
     assert model.groups[0] == [
         f"Query: largest, Index: {i}, Context: {c.content.text}"
@@ -55,16 +38,16 @@ def test_each_passage_is_read_with_the_query_and_its_name() -> None:
 
 
 def test_a_query_without_words_changes_nothing() -> None:
-    assert ListT5(model=Reader()).rerank(Query(Content()), CANDIDATES) == CANDIDATES
+    assert ListT5(model=SmallestFirst()).rerank(Query(Content()), CANDIDATES) == CANDIDATES
 
 
 def test_a_group_must_be_larger_than_what_goes_on() -> None:
     with pytest.raises(ValueError, match="needs 1 <= keep < window, not 5 and 5"):
-        ListT5(model=Reader(), keep=5)
+        ListT5(model=SmallestFirst(), keep=5)
 
 
 def test_settings_open_a_checkpoint(tmp_path: Path) -> None:
     settings = {"model": str(t5(tmp_path)), "passage_tokens": 8}
-    method = catalog.load(Reranker, "listt5", settings, open_as=Models().openers)
+    method = catalog.load(Reranker, "listt5", settings, open_as=ModelOpener().openers)
     ranked = method.rerank(QUERY, CANDIDATES[:7])
     assert {c.document_id for c in ranked} == {c.document_id for c in CANDIDATES[:7]}

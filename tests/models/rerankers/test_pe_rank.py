@@ -1,12 +1,12 @@
 """PE-Rank: passages as vectors, and those that have none."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from orderers import LastAxisFirst
 
 from tamis.models.rerankers.pe_rank import PERank
-from tamis.models.runtimes.language import Prompt
 from tamis.models.runtimes.ordering import PLACEHOLDER
 from tamis.models.types import Candidate, Content, Query
 
@@ -19,23 +19,9 @@ CANDIDATES = [
 ]
 
 
-@dataclass
-class Reader:
-    """An `EmbeddingReader` that names those first whose vector leans most to the second axis."""
-
-    dim: int = 2
-    prompts: list[Prompt] = field(default_factory=list)
-
-    def order(self, prompt: Prompt, embeddings: np.ndarray) -> list[int]:
-        self.prompts.append(prompt)
-        assert np.allclose(np.linalg.norm(embeddings, axis=1), 1)
-        order: list[int] = np.argsort(-embeddings[:, 1]).tolist()
-        return order
-
-
 @pytest.mark.parametrize("chat", [False, True])
 def test_the_best_rise_to_the_top(chat: bool) -> None:
-    model = Reader()
+    model = LastAxisFirst()
     method = PERank(model=model, vector="a.dense", window=4, step=2, chat=chat)
     ranked = method.rerank(QUERY, CANDIDATES)
     assert [candidate.document_id for candidate in ranked][:2] == ["d11", "d10"]
@@ -48,7 +34,7 @@ def test_the_best_rise_to_the_top(chat: bool) -> None:
 
 def test_who_has_no_vector_follows() -> None:
     bare = [replace(c, representations={}) if i in (0, 2) else c for i, c in enumerate(CANDIDATES)]
-    model = Reader()
+    model = LastAxisFirst()
     ranked = PERank(model=model, vector="a.dense").rerank(QUERY, bare)
     found = [candidate.document_id for candidate in ranked]
     assert found[-2:] == ["d0", "d2"]
@@ -56,7 +42,7 @@ def test_who_has_no_vector_follows() -> None:
 
 
 def test_too_few_vectors_or_no_words_are_not_asked_about() -> None:
-    model = Reader()
+    model = LastAxisFirst()
     method = PERank(model=model, vector="b.dense")
     assert method.needs == ("b.dense",)
     assert method.rerank(QUERY, CANDIDATES) == CANDIDATES
@@ -66,4 +52,4 @@ def test_too_few_vectors_or_no_words_are_not_asked_about() -> None:
 
 def test_settings_are_checked() -> None:
     with pytest.raises(ValueError, match="needs 1 <= step <= window"):
-        PERank(model=Reader(), vector="a.dense", window=4, step=5)
+        PERank(model=LastAxisFirst(), vector="a.dense", window=4, step=5)

