@@ -15,6 +15,7 @@ from tamis.models.errors import SettingsError
 from tamis.models.refiners import TextRefiner, VisualRefiner
 from tamis.models.rerankers import Reranker
 from tamis.models.retrievers import Retriever
+from tamis.models.runtimes.opening import ModelOpener
 from tamis.models.types import Head
 from tamis.server.admission import Admission
 from tamis.server.cache.embeddings import EmbeddingCache
@@ -156,14 +157,19 @@ def _load_encoders(settings: ServerSettings) -> dict[str, Encoder]:
 def _pipelines(
     settings: ServerSettings, encoders: Encoders, collections: Collections
 ) -> dict[str, Pipeline]:
+    opener = ModelOpener(threads=settings.threads)  # one, so that pipelines share their models
     return {
-        name: _pipeline(name, table, encoders, collections)
+        name: _pipeline(name, table, encoders, collections, opener)
         for name, table in settings.pipelines.items()
     }
 
 
 def _pipeline(
-    name: str, table: PipelineSettings, encoders: Encoders, collections: Collections
+    name: str,
+    table: PipelineSettings,
+    encoders: Encoders,
+    collections: Collections,
+    opener: ModelOpener,
 ) -> Pipeline:
     where = f"pipelines.{name}"
     retrieve, rerank, refine = table.retrieve, table.rerank, table.refine
@@ -172,7 +178,11 @@ def _pipeline(
     )
     _check_spaces(retriever, encoders.heads, f"{where}.retrieve")
     reranker = catalog.load(
-        Reranker, rerank.method, rerank.settings, where=f"{where}.rerank.settings"
+        Reranker,
+        rerank.method,
+        rerank.settings,
+        where=f"{where}.rerank.settings",
+        open_as={**opener.openers, TokenEncoder: encoders.token_encoder},
     )
     _known(reranker.needs, encoders.heads, f"{where}.rerank")
     stages: list[Stage] = [

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from qdrant_client import models
 
-from tamis.models.errors import InputError, TamisError
+from tamis.models.errors import ImageError, InputError, TamisError
 from tamis.models.refiners import TextRefiner, VisualRefiner
 from tamis.models.rerankers import Ranking, Reranker
 from tamis.models.retrievers import Plan, Retriever
@@ -178,6 +178,8 @@ class Rerank:
             started = time.perf_counter()
             head = await self._with_representations(search.collection, head)
             search.clock.index_s += time.perf_counter() - started
+        if self.reranker.reads_images:
+            head = await together(*(self._with_image(search, candidate) for candidate in head))
 
         def report(ranking: Ranking) -> None:
             if search.report is not None:
@@ -215,6 +217,15 @@ class Rerank:
             for point, candidate in zip(ids, candidates, strict=True)
         ]
         return sorted(scored, key=lambda candidate: -candidate.score)
+
+    async def _with_image(self, search: Search, candidate: Candidate) -> Candidate:
+        payload = search.payloads.get(candidate.document_id, {})
+        image = await self.collections.image(search.collection, payload)
+        try:
+            content = await RawContent(candidate.content.text, image).decoded()
+        except ImageError:  # one damaged picture is no reason to rank nothing
+            return candidate
+        return replace(candidate, content=content)
 
     async def _with_representations(
         self, collection: str, candidates: Sequence[Candidate]
@@ -326,7 +337,8 @@ def _query(search: Search, depth: int) -> Query:
 
 def _with(search: Search, ranked: Sequence[Candidate]) -> Search:
     """The search with that ranking; what only the reranker needed is let go."""
-    return replace(search, candidates=[replace(c, representations={}) for c in ranked])
+    kept = [replace(c, content=Content(c.content.text), representations={}) for c in ranked]
+    return replace(search, candidates=kept)
 
 
 def _words(text: str) -> int:

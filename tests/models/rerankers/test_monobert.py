@@ -38,8 +38,9 @@ def expected(checkpoint: Path, query: str, texts: list[str]) -> np.ndarray:
     rows = []
     for text in texts:  # one by one: nothing is padded
         inputs = tokenizer(
-            query, text, truncation="only_second", max_length=64, return_tensors="pt"
-        )
+            query, text, truncation="only_second", max_length=64, return_token_type_ids=True,
+            return_tensors="pt",
+        )  # fmt: skip
         with torch.no_grad():
             rows.append(network(**inputs).logits[0].numpy())
     return np.array(rows)

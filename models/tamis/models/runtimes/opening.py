@@ -35,7 +35,7 @@ class HfSettings:
 
 
 @dataclass
-class Models:
+class ModelOpener:
     """The models that were opened so far.
 
     A setting is a path or a table. A path is a model folder for a cross-encoder, and a checkpoint

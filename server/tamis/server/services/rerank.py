@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import grpc.aio
 
 from tamis.models.errors import TamisError
+from tamis.models.rerankers import Reranker
 from tamis.models.types import Candidate, Content, Representation, Side
 from tamis.server.admission import Admission
 from tamis.server.config import Limits
@@ -53,7 +54,7 @@ class RerankService(RerankServiceServicer):
         asked = raw_content(request.query, self._limits, where="query")
         documents, failures = supplied(request.documents, self._limits, MAX_DOCUMENTS)
         query, _ = await self._encoders.query(asked, reranker.needs)
-        made = await together(*(self._candidate(d, reranker.needs) for d in documents))
+        made = await together(*(self._candidate(d, reranker) for d in documents))
         candidates = [candidate for candidate in made if isinstance(candidate, Candidate)]
         failures += failed(
             (name, error)
@@ -80,12 +81,11 @@ class RerankService(RerankServiceServicer):
             hits=hits, failures=failures, timing=timing, shortened=bool(clock.cut_off)
         )
 
-    async def _candidate(
-        self, document: Supplied, needs: tuple[str, ...]
-    ) -> Candidate | TamisError:
-        name, content = document
+    async def _candidate(self, document: Supplied, reranker: Reranker) -> Candidate | TamisError:
+        name, raw = document
         try:
-            return Candidate(name, 0.0, Content(content.text), await self._encoded(content, needs))
+            content = await raw.decoded() if reranker.reads_images else Content(raw.text)
+            return Candidate(name, 0.0, content, await self._encoded(raw, reranker.needs))
         except TamisError as error:
             return error
 
