@@ -62,6 +62,7 @@ async def overload(method: str, server: Watched) -> None:
     for _ in range(ROUNDS):
         async with calls(method, server, deadline_s=10) as call:
             capacity = await closed_loop(call, callers, CAPACITY_S, deadline_s=10)
+            assert capacity.good, f"nothing comes in time: {capacity.codes}"
         async with calls(method, server, deadline_s=deadline_s) as call, sampling(server) as depths:
             times = starts(EXCESS * capacity.goodput, OVERLOAD_S, "poisson")
             report = await open_loop(call, times, deadline_s=deadline_s)
