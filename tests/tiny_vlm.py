@@ -66,10 +66,11 @@ def byte_tokenizer(special: Sequence[str]) -> Tokenizer:
 
 
 def word_tokenizer(size: int, special: Mapping[str, int]) -> Tokenizer:
-    """Words ``w0``, ``w1`` and so on, but for the special tokens' ids."""
+    """Words ``w0``, ``w1`` and so on, but for the special tokens' ids; the last is any other."""
     names = {token_id: token for token, token_id in special.items()}
     vocabulary = {names.get(i, f"w{i}"): i for i in range(size)}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="w3"))
+    unknown = next(token for token in reversed(vocabulary) if token not in special)
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=unknown))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.add_special_tokens([AddedToken(token, special=True) for token in special])
     return tokenizer

@@ -12,7 +12,7 @@ from tamis.models.errors import ModelError
 from tamis.models.export.checkpoint import Checkpoint
 from tamis.models.export.draft import Draft
 from tamis.models.export.lora import CONFIG
-from tamis.models.export.prompted import built, config_of, write
+from tamis.models.export.prompted import built, config_of, outer_config, write
 from tamis.models.networks.decoder import Decoder
 from tamis.models.networks.paligemma import Vision, shape_of
 from tamis.models.networks.prompted import MultiVector
@@ -89,12 +89,12 @@ def templates(checkpoint: Checkpoint, draft: Draft) -> dict[str, str]:
 
 def ported(checkpoint: Checkpoint) -> bool:
     """Whether it is the library's own port, and not the authors' checkpoint."""
-    return "vlm_config" in checkpoint.config
+    return "vlm_config" in outer_config(checkpoint)
 
 
 def dim_of(checkpoint: Checkpoint) -> int:
     """The length of a vector."""
-    found = checkpoint.config.get("embedding_dim", DIM)
+    found = outer_config(checkpoint).get("embedding_dim", DIM)
     if not isinstance(found, int):
         raise ModelError(f"{checkpoint.name}: config.json: embedding_dim: {found!r}, not a number")
     return found

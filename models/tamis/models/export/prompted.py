@@ -34,11 +34,15 @@ DYNAMIC: Mapping[str, Mapping[int, str]] = {
 }
 
 
+def outer_config(checkpoint: Checkpoint) -> Mapping[str, Any]:
+    """The model's configuration; that of its base for an adapter, which has none."""
+    adapter = checkpoint.table(CONFIG)
+    return base_of(checkpoint, adapter).config if adapter else checkpoint.config
+
+
 def config_of(checkpoint: Checkpoint) -> Mapping[str, Any]:
-    """The backbone's configuration: that of an adapter's base, without a port's wrapper."""
-    config = checkpoint.config
-    if adapter := checkpoint.table(CONFIG):
-        config = base_of(checkpoint, adapter).config
+    """The backbone's configuration, without a port's wrapper."""
+    config = outer_config(checkpoint)
     wrapped: Mapping[str, Any] = config.get("vlm_config", config)
     return wrapped
 

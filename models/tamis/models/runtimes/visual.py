@@ -62,7 +62,7 @@ class PatchSeer:
         lengths = np.array([rows * columns for rows, columns in grids], dtype=np.int64)
         found: dict[int, np.ndarray] = {}
         for group in map(np.ndarray.tolist, alike(lengths, room=ROOM)):
-            inputs = self._inputs([images[i] for i in group], max(lengths[group]))
+            inputs = self._inputs([images[i] for i in group], int(max(lengths[group])))
             for i, tokens in zip(group, self.session.run(inputs)["tokens"], strict=True):
                 found[i] = tokens[: self.patching.tokens(grids[i])]
         return [found[i] for i in range(len(images))]
