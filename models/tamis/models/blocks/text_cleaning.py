@@ -10,7 +10,17 @@ _CURLY = str.maketrans(
     | dict.fromkeys("\u201c\u201d\u201e\u201f", '"')
 )
 _LIGATURES = str.maketrans(
-    {code: unicodedata.normalize("NFKC", chr(code)) for code in range(0xFB00, 0xFB07)}
+    {
+        code: unicodedata.normalize("NFKC", chr(code))
+        for code in (
+            *range(0x132, 0x134),
+            0x149,
+            *range(0x1C4, 0x1CD),
+            *range(0x1F1, 0x1F4),
+            *range(0xFB00, 0xFB07),
+        )
+    }
+    | {0xFB05: "\u017ft"}  # ftfy keeps the long s
 )
 _WIDE = str.maketrans(
     {code: unicodedata.normalize("NFKC", chr(code)) for code in range(0xFF01, 0xFFF0)}

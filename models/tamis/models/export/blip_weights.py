@@ -57,7 +57,11 @@ def blip(checkpoint: Checkpoint, settings: Mapping[str, str], *, projected: bool
     sizes = {name(key): tensor for key, tensor in tensors.items()}
     said = Hints(vision_heads=int(settings.get("vision_heads", 0)), activation="gelu", epsilon=1e-6)
     vision = replace(
-        vision_shape(sizes, said, prefix=VISION), dim=0, pre_norm=False, patch_bias=True
+        vision_shape(sizes, said, prefix=VISION),
+        dim=0,
+        pre_norm=False,
+        patch_bias=True,
+        fused=False,
     )
     text = text_config(checkpoint, sizes, settings, vision.width)
     dim = size_of(sizes, "vision_proj.weight", 2)[0] if projected else 0

@@ -42,15 +42,27 @@ def write_pictures(
 
 
 def write_joint(
-    draft: Draft, network: nn.Module, rule: TextRule, cases: Sequence[Mapping[str, Tensor]]
+    draft: Draft,
+    network: nn.Module,
+    rule: TextRule,
+    cases: Sequence[Mapping[str, Tensor]],
+    *,
+    alone: bool = False,
 ) -> None:
     """Writes the `joint` graph of a text's tokens and a picture's states.
+
+    Args:
+        draft: Where it goes.
+        network: Reads `image` and the inputs that the rule makes.
+        rule: How texts are read.
+        cases: To export with and to compare on.
+        alone: Whether a text may come without any states.
 
     Raises:
         ModelError: It cannot be exported, or differs from the network.
     """
-    states = {"image": {0: "texts", 1: "states"}}
-    axes = {name: states[name] if name in states else of_length(LENGTHS, rule) for name in cases[0]}
+    axes = {name: of_length(LENGTHS, rule) for name in cases[0]}
+    axes["image"] = {0: "texts", 1: "states"} if alone else {0: "texts"}
     draft.graph("joint", network, ("embedding",), cases, dynamic=axes)
 
 

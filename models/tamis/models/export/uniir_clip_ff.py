@@ -64,7 +64,7 @@ def t5_config(tensors: Mapping[str, Tensor]) -> T5Config:
     buckets, heads = size_of(tensors, f"{first}relative_attention_bias.weight", 2)
     inner, width = size_of(tensors, f"{first}q.weight", 2)
     layers = {match[1] for key in tensors if (match := re.match(rf"{T5}block\.(\d+)\.", key))}
-    return T5Config(
+    config = T5Config(
         d_model=width,
         d_kv=inner // heads,
         d_ff=size_of(tensors, f"{T5}block.0.layer.1.DenseReluDense.wi.weight", 2)[0],
@@ -77,3 +77,5 @@ def t5_config(tensors: Mapping[str, Tensor]) -> T5Config:
         pad_token_id=0,
         eos_token_id=1,
     )
+    config._attn_implementation = "eager"  # torch cannot export what joins the fused one's heads
+    return config

@@ -61,7 +61,7 @@ def export(checkpoint: Checkpoint, draft: Draft) -> VistaRecipe:
     states = network.image()
     write_pictures(draft, states, pictures, ("states",))
     cases = joint_cases(draft, rule, states, pictures)
-    write_joint(draft, network.joint(), rule, [*placed(cases, first)])
+    write_joint(draft, network.joint(), rule, placed(cases, first), alone=True)
     return VistaRecipe(
         name=draft.name(checkpoint),
         method="vista",

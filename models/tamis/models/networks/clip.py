@@ -35,6 +35,8 @@ class LayersShape:
         inner: The width between a layer's two linear maps.
         activation: A key of `ACTIVATIONS`.
         epsilon: Of the layer norms.
+        fused: Whether attention is one operation of torch's; else its steps, whose rounding is
+            that of weights trained before there was one.
     """
 
     width: int
@@ -43,6 +45,7 @@ class LayersShape:
     inner: int
     activation: str = "quick_gelu"
     epsilon: float = 1e-5
+    fused: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,9 +85,10 @@ class TextShape(LayersShape):
 class Attention(nn.Module):
     """Self-attention with one projection for queries, keys and values."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, *, fused: bool = True) -> None:
         super().__init__()
         self.heads = heads
+        self.fused = fused
         self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width).normal_(std=width**-0.5))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
         self.out_proj = nn.Linear(width, width)
@@ -93,7 +97,11 @@ class Attention(nn.Module):
         self, states: Float[Tensor, "batch n width"], *, causal: bool
     ) -> Float[Tensor, "batch n width"]:
         query, key, value = self._split(F.linear(states, self.in_proj_weight, self.in_proj_bias))
-        mixed = F.scaled_dot_product_attention(query, key, value, is_causal=causal)
+        if self.fused or causal:
+            mixed = F.scaled_dot_product_attention(query, key, value, is_causal=causal)
+        else:
+            logits = query @ key.transpose(2, 3) * query.shape[-1] ** -0.5
+            mixed = logits.softmax(-1) @ value
         return self.out_proj(mixed.transpose(1, 2).flatten(2))
 
     def of_first(self, states: Float[Tensor, "batch n width"]) -> Float[Tensor, "batch n"]:
@@ -113,7 +121,7 @@ class Layer(nn.Module):
 
     def __init__(self, shape: LayersShape) -> None:
         super().__init__()
-        self.attn = Attention(shape.width, shape.heads)
+        self.attn = Attention(shape.width, shape.heads, fused=shape.fused)
         self.ln_1 = nn.LayerNorm(shape.width, eps=shape.epsilon)
         self.ln_2 = nn.LayerNorm(shape.width, eps=shape.epsilon)
         self.mlp = nn.ModuleDict(
