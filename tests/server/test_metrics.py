@@ -1,13 +1,10 @@
 """What an operator's Prometheus finds."""
 
-import urllib.request
 from itertools import pairwise
 
-import pytest
 from prometheus_client import CollectorRegistry
 
-from tamis.models.errors import SettingsError
-from tamis.server.metrics import SECONDS, Metrics, serve_metrics
+from tamis.server.metrics import SECONDS, Metrics
 
 # Dashboards, alerts and deploy/ are written against these.
 FAMILIES = {
@@ -118,26 +115,3 @@ def test_a_registry_of_ones_own_is_used() -> None:
     registry = CollectorRegistry()
     Metrics(registry).shed("overloaded")
     assert registry.get_sample_value("tamis_shed_total", {"reason": "overloaded"}) == 1
-
-
-def test_prometheus_is_answered_over_http() -> None:
-    server = serve_metrics(0, used(), address="127.0.0.1")
-    try:
-        url = f"http://127.0.0.1:{server.server_port}/metrics"
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            text = answer.read().decode()
-    finally:
-        server.shutdown()
-        server.server_close()
-    assert 'tamis_queue_depth{model="minilm"} 7.0' in text
-    assert "process_resident_memory_bytes" in text
-
-
-def test_a_port_that_is_taken_is_a_setting_to_change() -> None:
-    server = serve_metrics(0, Metrics(), address="127.0.0.1")
-    try:
-        with pytest.raises(SettingsError, match=f"metrics_port: .*:{server.server_port}: "):
-            serve_metrics(server.server_port, Metrics(), address="127.0.0.1")
-    finally:
-        server.shutdown()
-        server.server_close()

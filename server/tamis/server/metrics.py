@@ -1,20 +1,8 @@
 """Every Prometheus name of the server, in one place. Knows nothing of what it counts."""
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from wsgiref.simple_server import WSGIServer
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    ProcessCollector,
-    start_http_server,
-)
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
-
-from tamis.models.errors import SettingsError
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 # Seconds. Half of what a search takes is under a millisecond; a bulk call may take a minute.
 SECONDS = (
@@ -273,45 +261,3 @@ class Metrics:
         self, name: str, help_text: str, labels: Sequence[str], buckets: Sequence[float] = SECONDS
     ) -> Histogram:
         return Histogram(name, help_text, labels, registry=self.registry, buckets=buckets)
-
-
-class WorkerMetrics:
-    """What the workers of one server count, added up; those that have ended count on.
-
-    Each worker writes to files in `folder`, because its environment names it: see `environment`.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = str(folder)
-        self.registry = CollectorRegistry()
-        MultiProcessCollector(self.registry, path=self._folder)  # type: ignore[no-untyped-call]
-
-    @property
-    def environment(self) -> Mapping[str, str]:
-        """What a worker's environment must have when it starts."""
-        return {"PROMETHEUS_MULTIPROC_DIR": self._folder}
-
-    def ended(self, pid: int) -> None:
-        """A worker is gone, and what it had in its queues."""
-        mark_process_dead(pid, path=self._folder)  # type: ignore[no-untyped-call]
-
-
-def serve_metrics(
-    port: int,
-    metrics: Metrics | WorkerMetrics,
-    *,
-    address: str = "0.0.0.0",  # noqa: S104 - Prometheus asks from outside
-) -> WSGIServer:
-    """Answers Prometheus on a port, from a daemon thread; port 0 takes any free one.
-
-    Returns the HTTP server: `server_port` is its port, and `shutdown` and `server_close` end it.
-
-    Raises:
-        SettingsError: The port is taken, or not for us.
-    """
-    ProcessCollector(registry=metrics.registry)  # reads /proc: not for an event loop
-    try:
-        server, _ = start_http_server(port, address, metrics.registry)
-    except OSError as error:
-        raise SettingsError(f"metrics_port: cannot listen on {address}:{port}: {error}") from error
-    return server

@@ -19,7 +19,8 @@ from tamis.server import logs, reflection
 from tamis.server.app import App, open_app
 from tamis.server.config import ServerSettings, default_settings, read
 from tamis.server.interceptors import CallInterceptor
-from tamis.server.metrics import Metrics, serve_metrics
+from tamis.server.metrics import Metrics
+from tamis.server.scraping import serve_metrics
 from tamis.server.workers import serve_workers
 from tamis.v1 import (
     collection_service_pb2,
@@ -155,7 +156,7 @@ async def serve(settings: ServerSettings, announce: Callable[[str], None]) -> No
         loop.add_signal_handler(number, stop.set)
     metrics = Metrics(triton=settings.triton_metrics)
     if settings.metrics_port:
-        serve_metrics(settings.metrics_port, metrics)
+        serve_metrics(settings.metrics_port, metrics.registry)
     async with open_server(settings, metrics, drain=stop.set) as server:
         host = settings.listen.rpartition(":")[0]
         announce(f"{host}:{server.port}")

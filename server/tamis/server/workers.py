@@ -20,8 +20,8 @@ from typing import Self
 from tamis.models.errors import TamisError
 from tamis.server import children
 from tamis.server.config import ServerSettings
-from tamis.server.metrics import WorkerMetrics, serve_metrics
 from tamis.server.ports import reserve
+from tamis.server.scraping import WorkerMetrics, serve_metrics
 from tamis.server.store.opening import open_index
 from tamis.server.tasks import together
 
@@ -234,7 +234,7 @@ async def serve_workers(
         metrics = None
         if settings.metrics_port:
             metrics = WorkerMetrics(Path(stack.enter_context(TemporaryDirectory(prefix="tamis-"))))
-            serve_metrics(settings.metrics_port, metrics)
+            serve_metrics(settings.metrics_port, metrics.registry)
         index = await stack.enter_async_context(open_index(settings.store))
         recipe = Recipe(
             arguments=(
