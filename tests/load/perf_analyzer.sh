@@ -13,7 +13,8 @@ target=${1:-localhost:50051}
 collection=${2:-demo}
 requests=${REQUESTS:-100}
 rate=${RATE:-5}
-python=${PYTHON:-python3}
+python=$(command -v "${PYTHON:-python3}")
+[[ $python == /* ]] || python=$PWD/$python
 cache=${PERF_ANALYZER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tamis/perf_analyzer}
 
 # The last wheel of tritonclient that brings the binary itself, and CUDA's runtime, which it is
