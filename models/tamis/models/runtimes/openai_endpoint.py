@@ -94,6 +94,17 @@ class OpenAIEndpoint:
             except OSError as error:
                 raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
 
+    def __enter__(self) -> "OpenAIEndpoint":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Gives the connections back. A server keeps them as long as it runs."""
+        self._threads.shutdown(cancel_futures=True)
+        self._client.close()
+
     @property
     def reads_images(self) -> bool:
         return self.endpoint.sees
