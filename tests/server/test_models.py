@@ -5,15 +5,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 from tiny_tower import tiny_tower
 
 from tamis.models.errors import InputError, ModelError
+from tamis.models.refiners import TextRefiner
 from tamis.models.refiners.uniform import Uniform
 from tamis.models.rerankers.identity import Identity
 from tamis.models.retrievers.dense import Dense
+from tamis.models.types import Query
 from tamis.server.cache.embeddings import EmbeddingCache
 from tamis.server.collections import Collections
 from tamis.server.config import (
@@ -23,14 +25,29 @@ from tamis.server.config import (
     ServerSettings,
     StoreSettings,
 )
-from tamis.server.encoders import Encoders
+from tamis.server.encoders import CurrentTokens, Encoders
 from tamis.server.errors import MismatchError, NotFoundError
 from tamis.server.loading import below, cores, open_encoder, threads_each
-from tamis.server.models import Models, State
+from tamis.server.models import Models, State, encoders_of
 from tamis.server.pipeline import Pipeline
 from tamis.server.revision import Revision
 from tamis.server.stages import Refine, Rerank, Retrieve
 from tamis.server.store import CollectionSchema, VectorStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading(TextRefiner):
+    """Has an encoder, and does nothing with it."""
+
+    checked: ClassVar = "by definition"
+
+    encoder: Any
+
+    def refine(self, query: Query, text: str) -> str:
+        return text
+
+    def count(self, text: str) -> int:
+        return len(text)
 
 
 class MemoryStore:
@@ -59,6 +76,7 @@ class Served:
     models: Models
     encoders: Encoders
     collections: Collections
+    pipeline: Pipeline
 
 
 @asynccontextmanager
@@ -90,8 +108,9 @@ async def serving(settings: ServerSettings) -> AsyncIterator[Served]:
                 depth=1,
             ),
         ]
-        pipelines = {"default": Pipeline(stages)}
-        yield Served(Models(settings, encoders, collections, pipelines), encoders, collections)
+        pipeline = Pipeline(stages)
+        models = Models(settings, encoders, collections, {"default": pipeline})
+        yield Served(models, encoders, collections, pipeline)
     await cache.close()
 
 
@@ -216,6 +235,16 @@ async def test_what_a_pipeline_needs_is_not_unloaded(app: Served) -> None:
             await app.models.unload(part)
     with pytest.raises(NotFoundError, match="model 'nobody' is not one of: default"):
         await app.models.unload("nobody")
+
+
+async def test_a_refiner_s_encoder_is_needed_too(app: Served) -> None:
+    reader = Reading(encoder=CurrentTokens(app.encoders, "reader"))
+    stages = [
+        replace(stage, text=reader, text_name="reading") if isinstance(stage, Refine) else stage
+        for stage in app.pipeline.stages
+    ]
+    assert encoders_of(app.pipeline) == {"eye"}
+    assert encoders_of(Pipeline(stages)) == {"eye", "reader"}
 
 
 async def test_what_nobody_needs_leaves_and_comes_back(app: Served) -> None:

@@ -54,8 +54,8 @@ def threads_each(settings: ServerSettings) -> int:
     """Threads that one run of a model may use: the cores are shared out, and no core is shared.
 
     When all models are busy that is the most: threads of several on one core wait for each other in
-    the middle of an operator. One pool for all sessions is slower still, and its threads spin
-    (`tests/bench/bench_threads.py`). A model that is busy alone leaves the cores of the others to
+    the middle of an operator. One pool for all sessions is slower still, and Python cannot tell its
+    threads not to spin (`tests/bench/bench_threads.py`). A model that is busy alone leaves the cores of the others to
     the event loop and the index.
     """
     if settings.threads:

@@ -166,7 +166,7 @@ class Models:
         """
         latest = self._changing(name)
         async with latest.lock:
-            needed = [n for n, p in self._pipelines.items() if name in _encoders_of(p)]
+            needed = [n for n, p in self._pipelines.items() if name in encoders_of(p)]
             if needed:
                 raise MismatchError(f"{name}: needed by pipelines: {', '.join(sorted(needed))}")
             if any(vector.partition(".")[0] == name for vector in self._settings.store.vectors):
@@ -271,7 +271,7 @@ def _parts(pipelines: Mapping[str, Pipeline]) -> Iterator[Model]:
                 yield Model(name=f"{name}.refine.{kind}", family="refiner", method=method)
 
 
-def _encoders_of(pipeline: Pipeline) -> set[str]:
+def encoders_of(pipeline: Pipeline) -> set[str]:
     """The names of the encoders that a pipeline cannot do without."""
     refine, retriever = pipeline.stage(Refine), pipeline.stage(Retrieve).retriever
     reranker = pipeline.stage(Rerank).reranker
