@@ -55,8 +55,8 @@ def threads_each(settings: ServerSettings) -> int:
 
     When all models are busy that is the most: threads of several on one core wait for each other in
     the middle of an operator. One pool for all sessions is slower still, and Python cannot tell its
-    threads not to spin (`tests/bench/bench_threads.py`). A model that is busy alone leaves the cores of the others to
-    the event loop and the index.
+    threads not to spin (`tests/bench/bench_threads.py`). A model that is busy alone leaves the
+    cores of the others to the event loop and the index.
     """
     if settings.threads:
         return settings.threads
