@@ -381,6 +381,7 @@ async def test_a_caller_that_leaves_is_counted_and_its_handler_ends(kind: str) -
         await asyncio.wait_for(here.ended.wait(), 10)
         (line,) = await here.output.first(1)
         assert line["code"] == "CANCELLED"
+        assert line["peer"].startswith("ipv4:127.0.0.1:")
         assert here.counted("Canceled") == 1
         where = {"where": "call"}
         assert here.metrics.registry.get_sample_value("tamis_cancelled_total", where) == 1

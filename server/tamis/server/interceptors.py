@@ -138,6 +138,8 @@ class _Call:
         metadata = dict(context.invocation_metadata())
         self._id = _request_id(metadata.get(REQUEST_ID))
         self._trace = metadata.get(TRACEPARENT)
+        # Not when the call has ended: gRPC may have let go of it, and would crash.
+        self._peer = context.peer()
         admission.tenant.set(metadata.get(admission.TENANT, "")[: admission.MAX_TENANT])
         logs.request_id.set(self._id)
         # Past __getattr__, because they are used most.
@@ -246,7 +248,7 @@ class _Call:
             method=self._name,
             code=code.name,
             duration_ms=round(1e3 * seconds, 3),
-            peer=self._context.peer(),
+            peer=self._peer,
             **more,
         )
 
