@@ -1,6 +1,7 @@
 """A served model: a folder with graphs and a `model.toml` that says what they are."""
 
 import hashlib
+import logging
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -9,10 +10,12 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from tamis.models.errors import ModelError, SettingsError
-from tamis.models.runtimes import Session
+from tamis.models.runtimes import Session, tensorrt
 from tamis.models.runtimes.onnx import OnnxSession
 from tamis.models.runtimes.tokenizer import Tokenizer
 from tamis.models.settings import build
+
+logger = logging.getLogger(__name__)
 
 NAME = "model.toml"
 DIGITS = 16  # of a fingerprint: 64 bits, so that no two models of one collection share one
@@ -105,7 +108,7 @@ class ModelFolder(Generic[R]):
         return cls(folder, declared, fingerprint(declared))
 
     def session(self, name: str, *, threads: int = 0) -> Session:
-        """Loads one of the folder's graphs.
+        """Loads one of the folder's graphs, or its engine where one was built for this GPU.
 
         Args:
             name: Its role, which is its file's name without the suffix, such as ``text``.
@@ -114,7 +117,15 @@ class ModelFolder(Generic[R]):
         Raises:
             ModelError: The folder has no such graph, or it cannot be loaded.
         """
-        return OnnxSession.open(self._file(f"{name}.onnx"), threads=threads)
+        graph = self._file(f"{name}.onnx")
+        engine = tensorrt.built(self.path, name, self.recipe.files[graph.name])
+        session: Session
+        if engine is not None:
+            session = tensorrt.TensorRtSession.open(engine)
+        else:
+            session = OnnxSession.open(graph, threads=threads)
+        logger.info("%s: %s: runs on %s", self.recipe.name, name, session.runtime)
+        return session
 
     def tokenizer(self, *, max_length: int) -> Tokenizer:
         """The folder's tokenizer, which leaves out what is beyond `max_length` tokens.
