@@ -3,8 +3,8 @@
 Each row is a rule for a session's threads, in a process of its own, because ONNX Runtime's one pool
 for all sessions is a process's choice. Three sessions of one graph run batches for a while, each
 from its own thread; then one of them runs alone, as when a search waits for one encoder. The rules
-take turns, so that a noisy machine is noisy for all. Texts a second, medians of the rounds; the
-last columns are relative to the first rule.
+take turns, so that a noisy machine is noisy for all. Texts a second, and a second of a core, which
+neighbours disturb less; medians of the rounds, and then relative to the first rule.
 """
 
 import statistics
@@ -55,7 +55,7 @@ print("ready", flush=True)
 for line in sys.stdin:
     busy, count, tokens = map(int, line.split())
     inputs = {name: np.ones((count, tokens), np.int64) for name in names}
-    runs, began = [], time.perf_counter()
+    runs, began, used = [], time.perf_counter(), time.process_time()
     workers = [
         threading.Thread(target=work, args=(s, inputs, began + window_s, runs))
         for s in sessions[:busy]
@@ -64,14 +64,16 @@ for line in sys.stdin:
         one.start()
     for one in workers:
         one.join()
-    print(count * len(runs) / (time.perf_counter() - began), flush=True)
+    texts = count * len(runs)
+    seconds = time.perf_counter() - began, time.process_time() - used
+    print(*(texts / each for each in seconds), flush=True)
 """
 
 
 def test_threads() -> None:
     """Prints the table."""
     print(f"\n{ALL} cores, {MODELS} sessions, {ROUNDS} rounds of {WINDOW_S} s")
-    print(f"{'batch':>8} {'rule':<18} {'all busy':>9} {'alone':>9} {'all busy':>9} {'alone':>9}")
+    print(f"{'batch':>8} {'rule':<18}" + 2 * f" {'all busy':>9} {'a core':>7} {'alone':>6}")
     with ExitStack() as stack:
         workers = {rule: stack.enter_context(_worker(threads)) for rule, threads in RULES.items()}
         for count, tokens in SHAPES:
@@ -95,26 +97,32 @@ def _worker(threads: int) -> "Iterator[subprocess.Popen[str]]":
 
 
 def _table(workers: "dict[str, subprocess.Popen[str]]", count: int, tokens: int) -> None:
-    rates: dict[str, list[tuple[float, float]]] = {rule: [] for rule in workers}
+    rates: dict[str, list[tuple[float, float, float]]] = {rule: [] for rule in workers}
     for _ in range(ROUNDS):
         for rule, worker in workers.items():
-            busy, alone = (_rate(worker, models, count, tokens) for models in (MODELS, 1))
-            rates[rule].append((busy, alone))
+            busy, of_a_core = _rates(worker, MODELS, count, tokens)
+            alone, _ = _rates(worker, 1, count, tokens)
+            rates[rule].append((busy, of_a_core, alone))
     medians = {
-        rule: [statistics.median(column) for column in zip(*pairs, strict=True)]
-        for rule, pairs in rates.items()
+        rule: [statistics.median(column) for column in zip(*rounds, strict=True)]
+        for rule, rounds in rates.items()
     }
-    first_busy, first_alone = next(iter(medians.values()))
-    for rule, (busy, alone) in medians.items():
+    first = next(iter(medians.values()))
+    for rule, own in medians.items():
+        busy, of_a_core, alone = (a / b for a, b in zip(own, first, strict=True))
         print(
-            f"{count:>3} x {tokens:<3} {rule:<18} {busy:>9.0f} {alone:>9.0f} "
-            f"{busy / first_busy:>8.2f}x {alone / first_alone:>8.2f}x"
+            f"{count:>3} x {tokens:<3} {rule:<18} {own[0]:>9.0f} {own[1]:>7.0f} {own[2]:>6.0f} "
+            f"{busy:>8.2f}x {of_a_core:>6.2f}x {alone:>5.2f}x"
         )
 
 
-def _rate(worker: "subprocess.Popen[str]", models: int, count: int, tokens: int) -> float:
+def _rates(
+    worker: "subprocess.Popen[str]", models: int, count: int, tokens: int
+) -> tuple[float, float]:
+    """Texts a second, and texts a second of a core."""
     assert worker.stdin is not None
     assert worker.stdout is not None
     worker.stdin.write(f"{models} {count} {tokens}\n")
     worker.stdin.flush()
-    return float(worker.stdout.readline())
+    whole, of_a_core = map(float, worker.stdout.readline().split())
+    return whole, of_a_core

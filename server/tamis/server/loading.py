@@ -51,12 +51,13 @@ def below(root: str, folder: str) -> str:
 
 
 def threads_each(settings: ServerSettings) -> int:
-    """Threads that one run of a model may use: the cores are shared out, and no core is shared.
+    """Threads that one run of a model may use: without `threads`, its share of the cores.
 
-    When all models are busy that is the most: threads of several on one core wait for each other in
-    the middle of an operator. One pool for all sessions is slower still, and Python cannot tell its
-    threads not to spin (`tests/bench/bench_threads.py`). A model that is busy alone leaves the
-    cores of the others to the event loop and the index.
+    All models busy at once then have a thread a core, and the event loop and the index wait behind
+    no more. In texts a second of a core it makes no difference how many threads each has, but one
+    pool for all sessions, whose spinning Python cannot turn off, does a quarter less
+    (`tests/bench/bench_threads.py`). A model that is mostly busy alone is faster with all cores:
+    that is what the setting is for.
     """
     if settings.threads:
         return settings.threads
