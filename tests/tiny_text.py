@@ -59,7 +59,7 @@ def model(kind: str = "bert", *, seed: int = 0, layers: int = 1) -> PreTrainedMo
         )
     )
     made.train(mode=False)
-    return made  # type: ignore[no-any-return]
+    return made
 
 
 def vocabulary(kind: str) -> list[str]:

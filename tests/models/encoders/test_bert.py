@@ -66,11 +66,11 @@ def test_it_embeds_as_its_modules_say(projected: Path, side: Side, prefix: str) 
     for text, encoding in zip(TEXTS, made, strict=True):
         own = states("bert", prefix + text)
         pooled = np.tanh(own[0] @ linear.weight.detach().numpy().T + linear.bias.detach().numpy())
-        assert np.abs(encoding.heads["dense"] - unit(pooled)).max() < 1e-5  # type: ignore[operator]
+        assert np.abs(encoding.heads["dense"] - unit(pooled)).max() < 1e-5
         if len(own) > 2:
             tokens = encoding.heads["tokens"]
             expected = np.stack([unit(state) for state in own[1:-1]])
-            assert np.abs(tokens - expected).max() < 1e-5  # type: ignore[operator]
+            assert np.abs(tokens - expected).max() < 1e-5
         else:
             assert encoding.heads.keys() == {"dense"}
 
@@ -95,7 +95,7 @@ def test_an_xlm_roberta_is_averaged_at_its_own_positions(
     for text, encoding in zip(TEXTS, made, strict=True):
         own = states("xlm-roberta", (prefix + text).strip())
         expected = unit(own.mean(axis=0))
-        assert np.abs(encoding.heads["dense"] - expected).max() < 1e-5  # type: ignore[operator]
+        assert np.abs(encoding.heads["dense"] - expected).max() < 1e-5
 
 
 def test_the_end_that_is_not_read_is_known_whatever_the_side(averaged: Path) -> None:

@@ -41,7 +41,9 @@ def test_golden_code_attention(
 ) -> None:
     given, told = (load_file(case / f"{part}.safetensors") for part in ("inputs", "outputs"))
     (codes,) = load_file(case / "weights.safetensors").values()
-    network = Codes(States(given["context_states"].to(kind)), *codes.shape, attention)
+    network = Codes(
+        States(given["context_states"].to(kind)), codes.shape[0], codes.shape[1], attention
+    )
     network.codes.data = codes.to(kind)
     mask = given["context_mask"]
     with torch.no_grad():

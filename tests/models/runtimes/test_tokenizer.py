@@ -23,7 +23,9 @@ def folder(tmp_path: Path) -> Path:
     rules.normalizer = BertNormalizer(lowercase=True)
     rules.pre_tokenizer = BertPreTokenizer()
     rules.post_processor = TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
     )
     rules.enable_truncation(4)
     rules.enable_padding(length=16)
@@ -79,3 +81,29 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(ModelError, match=r"tokenizer\.json: not a tokenizer: "):
         Tokenizer.open(tmp_path, max_length=8)
+
+
+def test_a_pair_is_one_text(folder: Path) -> None:
+    pair = Tokenizer.open(folder, max_length=8).encode([("red", "a bicycle")])
+    assert pair.input_ids.tolist() == [[2, 5, 3, 4, 6, 3]]
+    assert pair.token_type_ids.tolist() == [[0, 0, 0, 1, 1, 1]]
+
+
+def test_a_marker_follows_the_first_token(folder: Path) -> None:
+    plain = Tokenizer.open(folder, max_length=8).encode(["red", ""])
+    marked = plain.marked(8)
+    assert marked.input_ids.tolist() == [[2, 8, 5, 3], [2, 8, 3, 0]]
+    assert marked.lengths.tolist() == (plain.lengths + 1).tolist()
+
+
+@pytest.mark.parametrize(("words", "exceeds"), [(0, False), (3, False), (4, True), (500, True)])
+def test_a_text_that_is_too_long_is_known(folder: Path, words: int, exceeds: bool) -> None:
+    assert Tokenizer.open(folder, max_length=5).exceeds("red " * words, 3) is exceeds
+
+
+def test_padding_is_the_vocabularys_own(tmp_path: Path) -> None:
+    rules = Rules(WordPiece({"<s>": 0, "<pad>": 1, "a": 2, "<unk>": 3}, unk_token="<unk>"))
+    rules.pre_tokenizer = BertPreTokenizer()
+    rules.save(str(tmp_path / "tokenizer.json"))
+    batch = Tokenizer.open(tmp_path, max_length=8).encode(["a", "a a"])
+    assert batch.input_ids.tolist() == [[2, 1], [2, 2]]

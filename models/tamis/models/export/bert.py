@@ -14,7 +14,7 @@ from tamis.models.encoders.bert import BertRecipe
 from tamis.models.errors import ModelError
 from tamis.models.export.checkpoint import Checkpoint, load
 from tamis.models.export.draft import Draft
-from tamis.models.export.texts import DYNAMIC, max_tokens, put_tokenizer, text_cases
+from tamis.models.export.texts import DYNAMIC, drawn_cases, max_tokens, put_tokenizer, text_cases
 from tamis.models.networks.bert import (
     IGNORED,
     MODELS,
@@ -62,8 +62,8 @@ def export(checkpoint: Checkpoint, draft: Draft) -> BertRecipe:
     load(network.backbone, tower.tensors(), rename=key_of, ignore=IGNORED)
     put_tokenizer(tower, draft)
     limit = max_tokens(tower, max_positions(config))
-    cases = text_cases(draft, config["vocab_size"], limit)
-    draft.graph("text", network, ("embedding", "states"), cases, dynamic=DYNAMIC)
+    cases, drawn = text_cases(draft, limit), drawn_cases(config["vocab_size"], limit)
+    draft.graph("text", network, ("embedding", "states"), cases, dynamic=DYNAMIC, drawn=drawn)
     query, document = prefixes(checkpoint)
     draft.report(f"before a query: {query!r}; before a document: {document!r}")
     return BertRecipe(

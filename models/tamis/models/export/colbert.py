@@ -6,7 +6,7 @@ from tamis.models.encoders.colbert import ColBERTRecipe
 from tamis.models.errors import ModelError
 from tamis.models.export.checkpoint import Checkpoint, load
 from tamis.models.export.draft import Draft
-from tamis.models.export.texts import DYNAMIC, put_tokenizer, text_cases
+from tamis.models.export.texts import DYNAMIC, drawn_cases, put_tokenizer, text_cases
 from tamis.models.networks.bert import max_positions
 from tamis.models.networks.colbert import Colbert
 from tamis.models.runtimes.tokenizer import Tokenizer
@@ -48,8 +48,8 @@ def export(checkpoint: Checkpoint, draft: Draft) -> ColBERTRecipe:
     ids = marker_ids(draft, said)
     positions = max_positions(config)
     query, document = (min(int(said[key]), positions) for key in ("query_maxlen", "doc_maxlen"))
-    cases = text_cases(draft, config["vocab_size"], document)
-    draft.graph("text", network, ("tokens",), cases, dynamic=DYNAMIC)
+    cases, drawn = text_cases(draft, document), drawn_cases(config["vocab_size"], document)
+    draft.graph("text", network, ("tokens",), cases, dynamic=DYNAMIC, drawn=drawn)
     return ColBERTRecipe(
         name=draft.name(checkpoint),
         method="colbert",

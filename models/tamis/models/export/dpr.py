@@ -10,7 +10,14 @@ from tamis.models.encoders.dpr import DPRRecipe
 from tamis.models.errors import ModelError
 from tamis.models.export.checkpoint import Checkpoint, load
 from tamis.models.export.draft import Draft
-from tamis.models.export.texts import DYNAMIC, TEXTS, max_tokens, put_tokenizer, text_cases
+from tamis.models.export.texts import (
+    DYNAMIC,
+    TEXTS,
+    drawn_cases,
+    max_tokens,
+    put_tokenizer,
+    text_cases,
+)
 from tamis.models.networks.bert import IGNORED, Embedding, backbone, max_positions
 
 MAX_TOKENS = 256
@@ -38,10 +45,11 @@ def export(checkpoint: Checkpoint, draft: Draft) -> DPRRecipe:
     put_tokenizer(towers["query"], draft)
     config = {**towers["query"].config, "model_type": "bert"}
     limit = min(MAX_TOKENS, max_tokens(towers["query"], max_positions(config)))
+    drawn = drawn_cases(config["vocab_size"], limit)
     pairs = list(zip(TEXTS[::2], TEXTS[1::2], strict=True))
     for side, texts in (("query", TEXTS), ("document", pairs)):
-        cases = text_cases(draft, config["vocab_size"], limit, texts)
-        draft.graph(side, networks[side], ("embedding",), cases, dynamic=DYNAMIC)
+        cases = text_cases(draft, limit, texts)
+        draft.graph(side, networks[side], ("embedding",), cases, dynamic=DYNAMIC, drawn=drawn)
     return DPRRecipe(
         name=draft.name(checkpoint),
         method="dpr",

@@ -74,6 +74,7 @@ class Draft:
         cases: Sequence[Mapping[str, Tensor]],
         *,
         dynamic: Mapping[str, Mapping[int, str]],
+        drawn: Sequence[Mapping[str, Tensor]] = (),
     ) -> None:
         """Writes a network as `<name>.onnx`, in the precision asked for, and checks it.
 
@@ -81,9 +82,10 @@ class Draft:
             name: The graph's role, such as ``text``.
             module: The network; its `forward` takes its inputs by name.
             outputs: What to call the tensors that it returns, in order.
-            cases: Inputs by name, to export with (the first; its dynamic axes 2 or longer) and to
-                compare with (all, of several shapes, some of them real texts or pictures).
+            cases: Inputs by name, of real texts or pictures: to trace (the first; its dynamic axes
+                are 2 or longer), compare, calibrate and measure with.
             dynamic: For each input, the axes whose length is free, and what to call it.
+            drawn: More inputs to compare on, drawn at random and of other shapes.
 
         Raises:
             ModelError: The network cannot be exported, or its graph differs from it.
@@ -92,10 +94,11 @@ class Draft:
         self.report(f"{path.name}: tracing")
         to_onnx(module, cases[0], outputs, path, dynamic=dynamic)
         self.report(f"{path.name}: comparing with the network")
-        worst = verify(module, path, cases, tolerance=self.options.tolerance)
+        worst = verify(module, path, [*cases, *drawn], tolerance=self.options.tolerance)
         self.report(
             f"{path.name}: differs from the network by {worst:.1e} at most "
-            f"(allowed {self.options.tolerance:.0e}) over {len(cases)} batches"
+            f"(allowed {self.options.tolerance:.0e}) over {len(cases)} real batches "
+            f"and {len(drawn)} random ones"
         )
         if self.options.precision != "float32":
             self._convert(path, cases)

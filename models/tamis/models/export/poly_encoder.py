@@ -13,7 +13,7 @@ from tamis.models.encoders.poly_encoder import PolyEncoderRecipe
 from tamis.models.errors import ModelError, SettingsError
 from tamis.models.export.checkpoint import Checkpoint, load
 from tamis.models.export.draft import Draft
-from tamis.models.export.texts import DYNAMIC, max_tokens, put_tokenizer, text_cases
+from tamis.models.export.texts import DYNAMIC, drawn_cases, max_tokens, put_tokenizer, text_cases
 from tamis.models.networks.bert import IGNORED, POOLINGS, backbone, key_of, max_positions
 from tamis.models.networks.poly_encoder import ATTENTIONS, Codes, First, One
 from tamis.models.settings import build
@@ -71,9 +71,9 @@ def export(checkpoint: Checkpoint, draft: Draft) -> PolyEncoderRecipe:
         "query": query_network(checkpoint, query, said),
         "document": One(tower(document), POOLINGS[POOLED[said.reduction]]),
     }
+    cases, drawn = text_cases(draft, limit), drawn_cases(query.config["vocab_size"], limit)
     for side, network in networks.items():
-        cases = text_cases(draft, query.config["vocab_size"], limit)
-        draft.graph(side, network, ("poly",), cases, dynamic=DYNAMIC)
+        draft.graph(side, network, ("poly",), cases, dynamic=DYNAMIC, drawn=drawn)
     return PolyEncoderRecipe(
         name=draft.name(checkpoint),
         method="poly_encoder",

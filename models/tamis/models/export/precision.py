@@ -3,6 +3,7 @@
 import logging
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from tamis.models.runtimes.onnx import OnnxSession
 SPELLED = {"fp32": "float32", "fp16": "float16", "int8": "int8", "int8-static": "int8_static"}
 PRECISIONS = tuple(SPELLED.values())
 PRODUCTS = ["MatMul", "Gemm"]  # what becomes int8; the rest is little of the work
+ACTIVATIONS = ("Erf", "Gelu", "Relu", "Sigmoid", "Tanh")
+STEPS = 4  # from a product back to the Erf of a GELU that is written out
 NEIGHBOURS = 5
 
 Feed = Mapping[str, np.ndarray]
@@ -55,8 +58,8 @@ def convert(path: Path, precision: str, cases: Sequence[Feed]) -> Effect:
     """Rewrites a float32 graph in place.
 
     ``float16`` keeps float32 inputs and outputs. ``int8`` has the weights of matrix products in
-    int8 with a scale a channel and scales the activations as it runs, ``int8_static`` by what the
-    `cases` showed: faster, and less exact.
+    int8 with a scale a channel and scales the activations as it runs; ``int8_static`` scales them
+    by what the `cases` showed, and leaves the products of lopsided ones in float32.
 
     Args:
         path: The graph's file; its weights may be beside it.
@@ -72,7 +75,11 @@ def convert(path: Path, precision: str, cases: Sequence[Feed]) -> Effect:
     quiet.setLevel(logging.ERROR)
     try:
         with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-            CONVERTERS[precision](path, Path(scratch), cases)
+            made = Path(scratch) / path.name
+            CONVERTERS[precision](path, made, cases)
+            model = onnx.load(made)
+            _beside(path).unlink(missing_ok=True)
+            _save(model, path)
     except Exception as error:  # a converter raises what it likes at an operator it does not know
         raise ModelError(f"{path.name}: cannot be made {precision}: {error}") from error
     finally:
@@ -134,30 +141,50 @@ def _vectors(made: np.ndarray, case: Feed) -> Float[np.ndarray, "n dim"]:
     return made.reshape(-1, made.shape[-1])
 
 
-def _half(path: Path, scratch: Path, cases: Sequence[Feed]) -> None:
-    model = onnx.load(path)
-    large = _large(path)
-    made = convert_float_to_float16(model, keep_io_types=True, disable_shape_infer=large)
-    _replace(path, made)
+def _half(path: Path, made: Path, cases: Sequence[Feed]) -> None:
+    model = convert_float_to_float16(
+        onnx.load(path), keep_io_types=True, disable_shape_infer=_large(path)
+    )
+    _save(model, made)
 
 
-def _dynamic(path: Path, scratch: Path, cases: Sequence[Feed]) -> None:
-    quantize_dynamic(
-        _inferred(path, scratch), scratch / path.name, per_channel=True,
-        weight_type=QuantType.QInt8, op_types_to_quantize=PRODUCTS,
-        use_external_data_format=_large(path),
-    )  # fmt: skip
-    _replace(path, onnx.load(scratch / path.name))
+def _dynamic(path: Path, made: Path, cases: Sequence[Feed]) -> None:
+    with _inferred(path) as inferred:
+        quantize_dynamic(
+            inferred, made, per_channel=True, weight_type=QuantType.QInt8,
+            op_types_to_quantize=PRODUCTS, use_external_data_format=_large(path),
+        )  # fmt: skip
 
 
-def _static(path: Path, scratch: Path, cases: Sequence[Feed]) -> None:
-    quantize_static(
-        _inferred(path, scratch), scratch / path.name, _Reader(cases), per_channel=True,
-        weight_type=QuantType.QInt8, activation_type=QuantType.QUInt8,
-        op_types_to_quantize=PRODUCTS, use_external_data_format=_large(path),
-        extra_options={"MatMulConstBOnly": True},
-    )  # fmt: skip
-    _replace(path, onnx.load(scratch / path.name))
+def _static(path: Path, made: Path, cases: Sequence[Feed]) -> None:
+    lopsided = after_activations(onnx.load(path, load_external_data=False))
+    with _inferred(path) as inferred:
+        quantize_static(
+            inferred, made, _Reader(cases), per_channel=True, weight_type=QuantType.QInt8,
+            activation_type=QuantType.QUInt8, op_types_to_quantize=PRODUCTS,
+            use_external_data_format=_large(path), nodes_to_exclude=lopsided,
+            extra_options={"MatMulConstBOnly": True},
+        )  # fmt: skip
+
+
+def after_activations(model: onnx.ModelProto) -> list[str]:
+    """The products of what comes straight from an activation function.
+
+    Its outputs are lopsided, and one scale for all of them loses most of what they say.
+    """
+    made_by = {output: node for node in model.graph.node for output in node.output}
+
+    def activated(name: str, steps: int) -> bool:
+        node = made_by.get(name)
+        if node is None or not steps:
+            return False
+        through = node.op_type in ("Add", "Mul")
+        return node.op_type in ACTIVATIONS or (
+            through and any(activated(input_, steps - 1) for input_ in node.input)
+        )
+
+    products = [node for node in model.graph.node if node.op_type in PRODUCTS]
+    return [node.name for node in products if activated(node.input[0], STEPS)]
 
 
 CONVERTERS = {"float16": _half, "int8": _dynamic, "int8_static": _static}
@@ -173,13 +200,18 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
         return next(self._left, None)
 
 
-def _inferred(path: Path, scratch: Path) -> Path:
-    """The graph with the shapes of its inner tensors, by which the quantiser finds its way."""
-    inferred = scratch / f"inferred.{path.name}"
-    onnx.shape_inference.infer_shapes_path(str(path), str(inferred))
-    if (weights := _beside(path)).exists():
-        (scratch / weights.name).symlink_to(weights.resolve())
-    return inferred
+@contextmanager
+def _inferred(path: Path) -> Iterator[Path]:
+    """The graph with the shapes of its inner tensors, by which the quantiser finds its way.
+
+    Beside the graph for a while, because weights in a file of their own are looked for there.
+    """
+    inferred = path.with_name(f"inferred.{path.name}")
+    try:
+        onnx.shape_inference.infer_shapes_path(str(path), str(inferred))
+        yield inferred
+    finally:
+        inferred.unlink(missing_ok=True)
 
 
 def _large(path: Path) -> bool:
@@ -190,8 +222,7 @@ def _beside(path: Path) -> Path:
     return path.with_name(f"{path.name}.data")
 
 
-def _replace(path: Path, model: onnx.ModelProto) -> None:
-    """Writes a converted graph over the old one, its weights inside if they now fit."""
-    _beside(path).unlink(missing_ok=True)
+def _save(model: onnx.ModelProto, path: Path) -> None:
+    """Writes a graph, its weights inside where they fit."""
     large = model.ByteSize() > INLINE_BYTES
     onnx.save(model, path, save_as_external_data=large, location=_beside(path).name)

@@ -1,7 +1,6 @@
 """What exporters of text towers share: the tokenizer's file, lengths, and texts to compare on."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +11,9 @@ from tamis.models.export.draft import Draft
 from tamis.models.runtimes.tokenizer import Tokenizer
 
 BATCH = 8
+VOCABULARIES = frozenset(
+    ("vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model", "tokenizer.model")
+)
 LENGTHS = {0: "texts", 1: "length"}
 DYNAMIC = {"input_ids": LENGTHS, "attention_mask": LENGTHS}
 # Pairs that belong together, so that an effect on neighbours can be seen.
@@ -61,13 +63,15 @@ def put_tokenizer(checkpoint: Checkpoint, draft: Draft) -> None:
     if path.exists():
         draft.copy(path)
         return
+    if not VOCABULARIES & checkpoint.files:  # transformers would make one that knows no word
+        raise ModelError(f"{path}: no such file, and none that it could be made of")
     from transformers import AutoTokenizer
 
     try:
         made = AutoTokenizer.from_pretrained(checkpoint.folder, use_fast=True)
         made.backend_tokenizer.save(str(draft.folder / "tokenizer.json"))
     except Exception as error:  # transformers raises what it likes at files that are not there
-        raise ModelError(f"{checkpoint.folder}: has no tokenizer.json: {error}") from error
+        raise ModelError(f"{path}: no such file, and none can be made: {error}") from error
 
 
 def max_tokens(checkpoint: Checkpoint, positions: int) -> int:
@@ -78,26 +82,23 @@ def max_tokens(checkpoint: Checkpoint, positions: int) -> int:
 
 
 def text_cases(
-    draft: Draft,
-    vocabulary: int,
-    limit: int,
-    texts: Sequence[str | tuple[str, str]] = TEXTS,
+    draft: Draft, limit: int, texts: Sequence[str | tuple[str, str]] = TEXTS
 ) -> list[Mapping[str, Tensor]]:
-    """Batches to export and compare with: real texts, then random tokens of several lengths."""
+    """Batches of real texts, through the draft's tokenizer."""
     tokenizer = Tokenizer.open(draft.folder, max_length=limit)
-    made = [
-        tokenizer.encode(texts[first : first + BATCH]).inputs()
-        for first in range(0, len(texts), BATCH)
-    ]
-    real = [{name: torch.from_numpy(own) for name, own in one.items()} for one in made]
+    batches = [texts[first : first + BATCH] for first in range(0, len(texts), BATCH)]
+    made = [tokenizer.encode(batch).inputs() for batch in batches]
+    return [{name: torch.from_numpy(own) for name, own in one.items()} for one in made]
+
+
+def drawn_cases(vocabulary: int, limit: int) -> list[Mapping[str, Tensor]]:
+    """Random tokens: one short text, and a batch up to the longest that is read."""
     seeded = torch.Generator().manual_seed(0)
-    drawn = [_drawn(seeded, vocabulary, n, length) for n, length in ((1, 3), (3, limit))]
-    return [*real, *drawn]
-
-
-def _drawn(seeded: torch.Generator, vocabulary: int, texts: int, length: int) -> dict[str, Any]:
-    lengths = torch.randint(1, length + 1, (texts, 1), generator=seeded)
-    mask = (torch.arange(length) < lengths).long()
-    mask[0] = 1
-    ids = torch.randint(0, vocabulary, (texts, length), generator=seeded)
-    return {"input_ids": ids * mask, "attention_mask": mask}
+    cases: list[Mapping[str, Tensor]] = []
+    for texts, length in ((1, 3), (3, limit)):
+        lengths = torch.randint(1, length + 1, (texts, 1), generator=seeded)
+        mask = (torch.arange(length) < lengths).long()
+        mask[0] = 1
+        ids = torch.randint(0, vocabulary, (texts, length), generator=seeded)
+        cases.append({"input_ids": ids * mask, "attention_mask": mask})
+    return cases
