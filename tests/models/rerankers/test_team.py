@@ -88,7 +88,8 @@ def test_the_reranker_gives_the_authors_scores(
         reranker = TEAM(model=model, query="a", document="b", query_is_image=swapped)
         scores = {c.document_id: c.score for c in reranker.rerank(query, held)}
         sides = [(own, one) if swapped else (one, own) for own in others]
-        expected = {str(i): naive(*map(np.float64, side), w) for i, side in enumerate(sides)}
+        wide = [(text.astype(np.float64), image.astype(np.float64)) for text, image in sides]
+        expected = {str(i): naive(text, image, w) for i, (text, image) in enumerate(wide)}
         assert scores == pytest.approx(expected, abs=1e-5)
 
 

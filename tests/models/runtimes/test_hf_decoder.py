@@ -9,7 +9,12 @@ import pytest
 import tiny_models
 import torch
 from PIL import Image
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlavaForConditionalGeneration
+from transformers import (
+    AutoModelForCausalLM,
+    AutoProcessor,
+    AutoTokenizer,
+    LlavaForConditionalGeneration,
+)
 
 from tamis.models.errors import InputError, ModelError
 from tamis.models.runtimes.hf.decoder import Decoder
@@ -165,9 +170,8 @@ def picture(seed: int) -> Image.Image:
 
 def seen(folder: Path, text: str, images: list[Image.Image]) -> np.ndarray:
     """The logits of the next token, by transformers' own processor and forward pass."""
-    from transformers import AutoProcessor
-
-    processor: Any = AutoProcessor.from_pretrained(folder)
+    kind: Any = AutoProcessor
+    processor = kind.from_pretrained(folder)
     network: Any = LlavaForConditionalGeneration.from_pretrained(folder)
     inputs = processor(text=text, images=images, return_tensors="pt")
     with torch.no_grad():

@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer
 from transformers.utils import logging
 
 from tamis.models.errors import ModelError
+from tamis.models.export import checkpoint as export
+from tamis.models.export import lora
 from tamis.models.runtimes.texts import Texts
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -23,6 +26,7 @@ class Checkpoint:
         model: A folder, or a hub's id.
         revision: Of the hub's repository.
         file: A GGUF file in the folder; empty for safetensors.
+        adapter: A folder with a LoRA adapter, which is merged into the weights; empty for none.
         dtype: ``float32``, ``bfloat16`` or ``float16``.
         device: ``cpu``, ``cuda`` or the like; empty for a GPU where there is one.
         room: Tokens that one run reads, padding included, which bounds its memory.
@@ -33,6 +37,7 @@ class Checkpoint:
     model: str
     revision: str = "main"
     file: str = ""
+    adapter: str = ""
     dtype: str = "float32"
     device: str = ""
     room: int = 8_192
@@ -66,6 +71,8 @@ class Checkpoint:
         """
         safe: dict[str, Any] = {} if self.file else {"use_safetensors": True}
         network = self._opened(kind, dtype=DTYPES[self.dtype], **safe)
+        if self.adapter:
+            network.load_state_dict(self._adapted(network.state_dict()))
         return network.eval().requires_grad_(False).to(self.where)
 
     def tokenizer(self) -> Any:
@@ -77,6 +84,23 @@ class Checkpoint:
         from transformers import AutoProcessor  # brings torchvision's or pillow's transforms
 
         return self._opened(AutoProcessor)
+
+    def _adapted(self, base: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The weights with the adapter's product added, and what it brings whole in its place.
+
+        Raises:
+            ModelError: The adapter is missing or damaged, or adapts what is not there.
+        """
+        adapter = export.Checkpoint.open(self.adapter)
+        tensors = export.read_tensors(adapter.folder / lora.WEIGHTS)
+        factors = {key: own for key, own in tensors.items() if lora.FACTOR.match(key)}
+        merged = lora.merge(base, factors, adapter.table(lora.CONFIG), str)
+        for key in tensors.keys() - factors.keys():
+            name = lora.SAVED.sub(".", key.removeprefix(lora.PREFIX))
+            if name not in base:
+                raise ModelError(f"{self.adapter}: {key}: unknown: the base has no such weight")
+            merged[name] = tensors[key]
+        return merged
 
     def _opened(self, kind: Any, **more: Any) -> Any:
         # A server's output is its log.
