@@ -4,6 +4,7 @@ Settings: `visual` (false leaves out the patches' states and attention), and whe
 says them, `vision_heads`, `text_heads` and `activation`.
 """
 
+from tamis.models.errors import ModelError
 from tamis.models.export.checkpoint import Checkpoint
 from tamis.models.export.clip_tokenizer import tokenizer_json
 from tamis.models.export.clip_weights import hints, towers
@@ -58,6 +59,13 @@ def write(
     Raises:
         ModelError: A graph differs from its network, or there is no tokenizer.
     """
+    projections = {
+        "visual.proj": network.visual.shape.dim,
+        "text_projection": network.text.shape.dim,
+    }
+    for key, dim in projections.items():
+        if not dim:
+            raise ModelError(f"{key}: missing")
     rule = text_rule(checkpoint, draft, network.text.shape.context, sentence=sentence)
     write_texts(draft, TextGraph(network.text), rule)
     seen = chosen(draft.options.settings, "visual", visual)

@@ -94,10 +94,12 @@ def _clear(values: Sequence[onnx_ir.Value]) -> None:
 def _name_apart(model: onnx_ir.Model) -> None:
     """Renames inner values that are called as an output: torch names both by its own rules."""
     outputs = {value.name: value for value in model.graph.outputs}
+    inner = list(model.graph.initializers.values())
     for node in onnx_ir.traversal.RecursiveGraphIterator(model.graph):
-        for value in node.outputs:
-            if value.name in outputs and value is not outputs[value.name]:
-                value.name = f"{value.name}_inner"
+        inner += node.outputs
+    for value in inner:
+        if value.name in outputs and value is not outputs[value.name]:
+            value.name = f"{value.name}_inner"
 
 
 @torch.no_grad()
