@@ -11,6 +11,7 @@ import pytest
 from golden import golden_cases
 from golden_vlm import counted, model_of, places_of, tensors, write_colpali
 from PIL import Image
+from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 from tamis.models import catalog
 from tamis.models.blocks.token_pooling import token_pooling
@@ -20,6 +21,7 @@ from tamis.models.errors import SettingsError
 from tamis.models.export.exporting import export
 from tamis.models.runtimes.folder import ModelFolder
 from tamis.models.runtimes.prompted import PromptedRecipe
+from tamis.models.runtimes.transform import HALF, ImageTransform
 from tamis.models.types import Content, Side
 
 TOLERANCE = 2e-5
@@ -119,3 +121,19 @@ def test_a_query_ends_with_tokens_to_think_with(served: Served) -> None:
     assert recipe.templates["query_text"] == "<bos>{text}" + "<pad>" * 10
     short, long = vectors(encoder(served), Side.QUERY, Content(text="w5"), Content(text="w5 w6 w7"))
     assert (len(short), len(long)) == (12, 14)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (449, 447), (91, 640), (1300, 77)])
+def test_pictures_are_prepared_as_the_library_prepares_them(size: tuple[int, int]) -> None:
+    """As PaliGemma's processor does, which is SigLIP's at 448 pixels."""
+    processor = SiglipImageProcessorPil(
+        size={"height": 448, "width": 448},
+        resample=Image.Resampling.BICUBIC,
+        image_mean=list(HALF),
+        image_std=list(HALF),
+    )
+    noise = Image.effect_noise(size, 70)
+    image = Image.merge("RGB", [noise, noise.rotate(180), PAGE.resize(size).getchannel(0)])
+    expected = processor(images=[image], return_tensors="np")["pixel_values"][0]
+    transform = ImageTransform(resize="stretch", height=448, width=448, mean=HALF, std=HALF)
+    assert np.abs(transform(image) - expected).max() <= 1e-6

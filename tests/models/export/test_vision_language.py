@@ -1,8 +1,7 @@
 """What exporters of vision-language models accept, whoever wrote the checkpoint, and refuse."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,14 @@ from tiny_vlm import (
     word_tokenizer,
     write_checkpoint,
 )
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import Qwen2VLConfig, Qwen2VLModel
+from untraced import Untraced
 
 from tamis.models.errors import ModelError
 from tamis.models.export import colpali, colqwen2, dse, gme, vlm2vec
 from tamis.models.export.checkpoint import Checkpoint
-from tamis.models.export.draft import Draft, Options
+from tamis.models.export.draft import Options
 from tamis.models.export.exporting import exporter_of
 from tamis.models.networks.decoder import Decoder
 from tamis.models.networks.paligemma import Vision, shape_of
@@ -46,36 +46,10 @@ PALIGEMMA: dict[str, Any] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Untraced(Draft):
-    """A draft whose graphs are not made: what is tried here is all that comes before them."""
-
-    def graph(
-        self,
-        name: str,
-        module: nn.Module,
-        outputs: Sequence[str],
-        cases: Sequence[Mapping[str, Tensor]],
-        *,
-        dynamic: Mapping[str, Mapping[int, str]],
-    ) -> None:
-        with torch.no_grad():
-            for case in cases:
-                made = module(**case)
-                assert bool(torch.isfinite(made).all())
-        torch.save(module.state_dict(), self.folder / name)
-
-
 @pytest.fixture
 def draft(tmp_path: Path) -> Untraced:
     (tmp_path / "draft").mkdir()
     return Untraced(tmp_path / "draft")
-
-
-def weights(draft: Draft, name: str = "joint") -> dict[str, Tensor]:
-    """What an exporter put into its network."""
-    found: dict[str, Tensor] = torch.load(draft.folder / name, weights_only=True)
-    return found
 
 
 def qwen2_tensors() -> dict[str, Tensor]:
@@ -119,7 +93,7 @@ def test_every_librarys_names_of_qwen2_vl_are_read(
     source = {names(key): value for key, value in tensors.items()}
     source["lm_head.weight"] = torch.zeros(272, 32)
     recipe = colqwen2.export(written(tmp_path / "source", config, source), draft)
-    held = weights(draft)
+    held = draft.weights("joint")
     assert held.keys() == tensors.keys()
     assert all(torch.equal(held[key], tensors[key]) for key in tensors)
     assert (recipe.dim, recipe.width) == (8, 32)
@@ -155,7 +129,7 @@ def test_an_adapter_is_merged_into_its_base(tmp_path: Path) -> None:
     made = Untraced(tmp_path / "draft")
     made.folder.mkdir()
     recipe = colqwen2.export(Checkpoint.open(folder), made)
-    held, name = weights(made), "language_model.layers.0.mlp.down_proj.weight"
+    held, name = made.weights("joint"), "language_model.layers.0.mlp.down_proj.weight"
     down, up = (factors[f"base_model.model.{layer}.lora_{part}.weight"] for part in "AB")
     assert torch.allclose(held[name], tensors[name] + up @ down, atol=1e-5)
     assert recipe.dim == 8
@@ -188,7 +162,7 @@ def test_colpalis_older_names_are_read(wrapped: bool, draft: Untraced, tmp_path:
     config |= {"vlm_config": PALIGEMMA} if wrapped else {**PALIGEMMA, "model_type": "colpali"}
     checkpoint = written(tmp_path / "source", config, source)
     recipe = colpali.export(checkpoint, draft)
-    held = weights(draft)
+    held = draft.weights("joint")
     assert all(torch.equal(held[key], tensors[key]) for key in tensors)
     assert (recipe.image_tokens, recipe.width, recipe.dim) == (4, 16, 8)
     begin = "<bos>Question: {text}" if wrapped else "<bos>{text}"
@@ -251,7 +225,7 @@ def test_a_key_that_does_not_fit_is_named(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"vision_config": {"depth": 1}}, "config.json: embed_dim: missing"),
+        ({"text_config": {"hidden_size": 8}}, "config.json: num_attention_heads: missing"),
         ({"text_config": QWEN2_VL["text_config"] | {"use_sliding_window": True}}, "sliding_window"),
         (
             {"text_config": QWEN2_VL["text_config"] | {"rope_parameters": {"rope_type": "yarn"}}},

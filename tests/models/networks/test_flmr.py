@@ -1,6 +1,7 @@
 """FLMR's and PreFLMR's networks give what the authors' code gives, scene by scene."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,14 +11,14 @@ from tiny_flmr import checkpoint_config, config_of, inputs_and_outputs
 
 from tamis.models.export.checkpoint import load, read_tensors
 from tamis.models.export.flmr import renaming
-from tamis.models.networks.flmr import BERT_BASE, Flmr, Image, Side
+from tamis.models.networks.flmr import BERT_BASE, Flmr, Image, Side, complete
 
 CASES = golden_cases("preflmr") + golden_cases("flmr")
 TOLERANCE = 5e-5
 
 
 def network(case: Path) -> Flmr:
-    config = checkpoint_config(case)
+    config = complete(checkpoint_config(case))
     model = Flmr(config, config.get("transformer_mapping_bert_config", BERT_BASE)).eval()
     tensors = read_tensors(case / "weights.safetensors")
     load(model, tensors, rename=renaming(config, tensors))
@@ -100,3 +101,28 @@ def test_every_patch_sees_the_last_one(case: Path) -> None:
     patches[:, -1] += 1
     after = model.transformer_mapping_network(patches, words)
     assert (after - before)[0, 0].abs().max() > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("vision", "parameters"),
+    [
+        ({}, 327e6),
+        ({"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24,
+          "num_attention_heads": 16, "patch_size": 14}, 543e6),
+        ({"hidden_size": 1664, "intermediate_size": 8192, "num_hidden_layers": 48,
+          "num_attention_heads": 16, "patch_size": 14, "hidden_act": "gelu"}, 2.1e9),
+    ],
+    ids=["ViT-B", "ViT-L", "ViT-G"],
+)  # fmt: skip
+def test_a_published_preflmr_has_as_many_weights_as_its_authors_say(
+    vision: dict[str, Any], parameters: float
+) -> None:
+    config = {
+        "vision_config": vision,
+        "use_transformer_mapping_network": True,
+        "separate_query_and_context_text_encoder": True,
+    }
+    with torch.device("meta"):
+        model = Flmr(complete(config))
+    count = sum(place.numel() for place in model.parameters())
+    assert count == pytest.approx(parameters, rel=0.03)

@@ -1,18 +1,17 @@
 """Makes a served folder of a ColPali checkpoint: whole, an adapter, or the library's port."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor
 
 from tamis.models.errors import ModelError
 from tamis.models.export.checkpoint import Checkpoint
 from tamis.models.export.draft import Draft
 from tamis.models.export.lora import CONFIG
-from tamis.models.export.prompted import built, config_of, outer_config, write
+from tamis.models.export.prompted import Cases, built, config_of, outer_config, write
 from tamis.models.networks.decoder import Decoder
 from tamis.models.networks.paligemma import Vision, shape_of
 from tamis.models.networks.prompted import MultiVector
@@ -113,13 +112,10 @@ def renamed(key: str) -> str | None:
     return key
 
 
-def image_cases(transform: ImageTransform) -> Sequence[Mapping[str, Tensor]]:
-    """Inputs of the tower: random ones, and a drawn picture."""
+def image_cases(transform: ImageTransform) -> Cases:
+    """Inputs of the tower: two drawn pictures, and random ones."""
     random, size = torch.Generator().manual_seed(0), (3, transform.height, transform.width)
-    drawn = transform(Image.linear_gradient("L").convert("RGB"))
-    pixels = [
-        torch.randn(2, *size, generator=random),
-        torch.randn(1, *size, generator=random),
-        torch.from_numpy(drawn)[None],
-    ]
-    return [{"pixels": one} for one in pixels]
+    slope = Image.linear_gradient("L").convert("RGB")
+    real = torch.stack([torch.from_numpy(transform(p)) for p in (slope, slope.rotate(90))])
+    drawn = [torch.randn(count, *size, generator=random) for count in (2, 1)]
+    return Cases([{"pixels": real}], [{"pixels": pixels} for pixels in drawn])

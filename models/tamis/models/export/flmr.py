@@ -1,6 +1,7 @@
 """Exports FLMR and PreFLMR: `image` looks at pictures, `query` and `document` make rows."""
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -8,12 +9,13 @@ from PIL import Image as Pillow
 from tokenizers import AddedToken, BertWordPieceTokenizer
 from torch import Tensor
 
-from tamis.models.encoders.flmr import FLMRRecipe
+from tamis.models.encoders.flmr import FLMRRecipe, filled
 from tamis.models.errors import ModelError
 from tamis.models.export.checkpoint import Checkpoint, load
 from tamis.models.export.draft import Draft
 from tamis.models.export.preprocessing import transform
-from tamis.models.networks.flmr import BERT_BASE, Flmr, Image, Side, separate
+from tamis.models.export.texts import TEXTS
+from tamis.models.networks.flmr import BERT_BASE, Flmr, Image, Side, complete, separate
 from tamis.models.runtimes.tokenizer import Tokenizer
 
 DOCUMENT_TOKENS = 512
@@ -41,10 +43,10 @@ def export(checkpoint: Checkpoint, draft: Draft, method: str = "flmr") -> FLMRRe
     Raises:
         ModelError: The checkpoint is of another kind or damaged.
     """
-    config = checkpoint.config
+    config = complete(checkpoint.config)
     try:
         model = Flmr(config, config.get("transformer_mapping_bert_config", BERT_BASE))
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError) as error:  # of the mapping layers, or of a library's own part
         raise ModelError(f"{checkpoint.name}: config.json: {error}") from error
     tensors = checkpoint.tensors()
     load(model, tensors, rename=renaming(config, tensors))
@@ -60,9 +62,9 @@ def recipe_of(checkpoint: Checkpoint, draft: Draft, method: str) -> FLMRRecipe:
     Raises:
         ModelError: The tokenizer lacks a token that the model needs.
     """
-    config, rules = checkpoint.config, Tokenizer.open(draft.folder, max_length=8).whole
+    config, rules = complete(checkpoint.config), Tokenizer.open(draft.folder, max_length=8).whole
     text, vision = config["text_config"], config["vision_config"]
-    positions = text.get("max_position_embeddings", 512)
+    positions = text["max_position_embeddings"]
 
     def token(name: str) -> int:
         found: int | None = rules.token_to_id(name)
@@ -71,7 +73,7 @@ def recipe_of(checkpoint: Checkpoint, draft: Draft, method: str) -> FLMRRecipe:
         return found
 
     end = config.get("mask_instruction_token")
-    side, patch = vision.get("image_size", 224), vision.get("patch_size", 32)
+    side, patch = vision["image_size"], vision["patch_size"]
     mapped = bool(config.get("use_transformer_mapping_network"))
     documents = int(draft.options.settings.get("document_tokens", DOCUMENT_TOKENS))
     return FLMRRecipe(
@@ -81,7 +83,7 @@ def recipe_of(checkpoint: Checkpoint, draft: Draft, method: str) -> FLMRRecipe:
         files={},
         space=draft.name(checkpoint),
         dim=config["dim"],
-        query_tokens=min(text.get("query_maxlen", 32), positions),
+        query_tokens=min(text["query_maxlen"], positions),
         document_tokens=min(documents, positions),
         query_marker=token(config.get("query_token_id", "[unused0]")),
         document_marker=token(config.get("context_token_id", "[unused1]")),
@@ -145,27 +147,62 @@ def write(draft: Draft, model: Flmr, recipe: FLMRRecipe) -> None:
     Raises:
         ModelError: One differs from its network.
     """
-    pictures = [{"pixels": pixels} for pixels in _pixels(recipe)]
+    pixels = _pixels(recipe)
     towers = {"image": "query"} | ({"document_image": "context"} if recipe.separate else {})
     for name, side in towers.items():
         tower = Image(model, side, patches=bool(recipe.patches))
-        outputs = ("features", "patches") if recipe.patches else ("features",)
-        draft.graph(name, tower, outputs, pictures, dynamic={"pixels": {0: "images"}})
+        draft.graph(
+            name,
+            tower,
+            ("features", "patches") if recipe.patches else ("features",),
+            [{"pixels": pixels}],
+            dynamic={"pixels": {0: "images"}},
+            drawn=[{"pixels": torch.randn(1, *pixels.shape[1:], generator=_random())}],
+        )
     regions = {"features": {0: "batch", 1: "regions"}}
     mapped = {"patches": {0: "batch"}} if recipe.patches else {}
-    queries = _cases(model, recipe, [recipe.query_tokens] * len(BATCHES), recipe.patches)
-    draft.graph("query", Side(model, "query"), ROWS, queries, dynamic=QUERY | regions | mapped)
-    documents = _cases(model, recipe, LENGTHS, 0)
-    draft.graph("document", Side(model, "context"), ROWS, documents, dynamic=TEXT | regions)
+    query, document = _real(draft.folder, model, recipe, pixels)
+    draft.graph(
+        "query",
+        Side(model, "query"),
+        ROWS,
+        [query],
+        dynamic=QUERY | regions | mapped,
+        drawn=_drawn(model, recipe, [recipe.query_tokens] * len(BATCHES), recipe.patches),
+    )
+    draft.graph(
+        "document",
+        Side(model, "context"),
+        ROWS,
+        [document],
+        dynamic=TEXT | regions,
+        drawn=_drawn(model, recipe, LENGTHS, 0),
+    )
 
 
 @torch.no_grad()
-def _cases(
+def _real(
+    folder: Path, model: Flmr, recipe: FLMRRecipe, pixels: Tensor
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """A query's and a document's inputs, of sentences and of drawn pictures in two regions."""
+    texts = TEXTS[: len(pixels)]
+    asked = Tokenizer.open(folder, max_length=recipe.query_tokens - 1).encode(texts)
+    read = Tokenizer.open(folder, max_length=recipe.document_tokens - 1).encode(texts)
+    ids, mask = filled(asked.marked(recipe.query_marker), recipe)
+    features, patches = Image(model, "query")(pixels)
+    regions = {"features": torch.stack([features, features.flip(0)], dim=1)}
+    query = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+    inputs = read.marked(recipe.document_marker).inputs()
+    document = {name: torch.from_numpy(array) for name, array in inputs.items()}
+    mapped = {"patches": patches} if recipe.patches else {}
+    return query | regions | mapped, document | regions
+
+
+def _drawn(
     model: Flmr, recipe: FLMRRecipe, lengths: Sequence[int], patches: int
 ) -> list[dict[str, Tensor]]:
     """Random batches, padded at the end, with as many regions as rows."""
-    random = torch.Generator().manual_seed(0)
-    words = model.config["text_config"].get("vocab_size", 30522)
+    random, words = _random(), model.config["text_config"]["vocab_size"]
     cases = []
     for batch, length in zip(BATCHES, lengths, strict=True):
         ends = torch.linspace(length, (length + 1) // 2, batch).long()
@@ -180,9 +217,12 @@ def _cases(
     return cases
 
 
-def _pixels(recipe: FLMRRecipe) -> list[Tensor]:
-    random = torch.Generator().manual_seed(0)
-    size = (3, recipe.transform.height, recipe.transform.width)
-    drawn = recipe.transform(Pillow.linear_gradient("L").convert("RGB"))
-    noise = [torch.randn(count, *size, generator=random) for count in (2, 1)]
-    return [*noise, torch.from_numpy(drawn)[None]]
+def _pixels(recipe: FLMRRecipe) -> Tensor:
+    """Two drawn pictures."""
+    slope = Pillow.linear_gradient("L").convert("RGB")
+    drawn = [recipe.transform(picture) for picture in (slope, slope.rotate(90))]
+    return torch.stack([torch.from_numpy(picture) for picture in drawn])
+
+
+def _random() -> torch.Generator:
+    return torch.Generator().manual_seed(0)

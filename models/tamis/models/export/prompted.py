@@ -6,7 +6,7 @@ vision tower, and the language tower's weights are stored once for both sides.
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -32,6 +32,13 @@ DYNAMIC: Mapping[str, Mapping[int, str]] = {
     "visual": {0: "visual_tokens"},
     "visual_places": {0: "batch", 1: "length"},
 }
+
+
+class Cases(NamedTuple):
+    """Inputs of a graph by name: to trace, compare and calibrate with; and more to compare on."""
+
+    real: Sequence[Mapping[str, Tensor]]
+    drawn: Sequence[Mapping[str, Tensor]]
 
 
 def outer_config(checkpoint: Checkpoint) -> Mapping[str, Any]:
@@ -81,8 +88,8 @@ def write(
     checkpoint: Checkpoint,
     model: Prompted,
     recipe: PromptedRecipe,
-    image_cases: Sequence[Mapping[str, Tensor]],
-    image_dynamic: Mapping[str, Mapping[int, str]],
+    pictures: Cases,
+    dynamic: Mapping[str, Mapping[int, str]],
 ) -> None:
     """Writes both graphs and the tokenizer.
 
@@ -91,17 +98,19 @@ def write(
         checkpoint: What the tokenizer is taken from.
         model: The network.
         recipe: What it is to be served with.
-        image_cases: Inputs of the vision tower, random and real ones.
-        image_dynamic: Their free axes.
+        pictures: Inputs of the vision tower.
+        dynamic: Their free axes.
 
     Raises:
         ModelError: A graph differs from its network, or the checkpoint's files do not fit.
     """
     draft.copy(tokenizer_of(checkpoint))
-    draft.graph("image", model.visual, ["tokens"], image_cases, dynamic=image_dynamic)
+    draft.graph(
+        "image", model.visual, ["tokens"], pictures.real, dynamic=dynamic, drawn=pictures.drawn
+    )
     output = "vectors" if isinstance(model, MultiVector) else "embedding"
     cases = joint_cases(model.language_model.shape, prompts_of(draft.folder, recipe))
-    draft.graph("joint", model, [output], cases, dynamic=DYNAMIC)
+    draft.graph("joint", model, [output], cases.real, dynamic=DYNAMIC, drawn=cases.drawn)
 
 
 def tokenizer_of(checkpoint: Checkpoint) -> Path:
@@ -129,30 +138,38 @@ def prompts_of(folder: Path, recipe: PromptedRecipe) -> list[list[int]]:
     return [prompts.ids(kind, content, 4 * prompts.pictured(kind)) for kind in recipe.templates]
 
 
-@torch.no_grad()
-def joint_cases(shape: DecoderShape, prompts: Sequence[Sequence[int]]) -> list[dict[str, Tensor]]:
-    """Batches for the language tower: random ones of several shapes, and the prompts."""
+def joint_cases(shape: DecoderShape, prompts: Sequence[Sequence[int]]) -> Cases:
+    """Batches for the language tower: the prompts in one, and random ones of several shapes."""
     random = torch.Generator().manual_seed(0)
     drawn = [torch.randint(0, shape.vocabulary, size, generator=random) for size in LENGTHS]
-    given = [torch.tensor([ids]) for ids in prompts]
-    for ids in given:
-        if int(ids.max()) >= shape.vocabulary:
-            # The image token may stand beyond the words: it is never looked up.
-            ids[ids >= shape.vocabulary] = 0
-    return [_joint_case(shape, ids, random) for ids in (*drawn, *given)]
+    lengths = torch.tensor([len(ids) for ids in prompts])
+    padded = torch.zeros(len(prompts), int(lengths.max()), dtype=torch.long)
+    for row, ids in enumerate(prompts):
+        padded[row, : len(ids)] = torch.tensor(ids)
+    # The image token may stand beyond the words: it is never looked up.
+    padded[padded >= shape.vocabulary] = 0
+    return Cases(
+        [_joint_case(shape, padded, lengths, random)],
+        [_joint_case(shape, ids, _falling(*ids.shape), random) for ids in drawn],
+    )
 
 
-def _joint_case(shape: DecoderShape, ids: Tensor, random: torch.Generator) -> dict[str, Tensor]:
+def _falling(batch: int, length: int) -> Tensor:
+    return torch.linspace(length, (length + 1) // 2, batch).long()
+
+
+def _joint_case(
+    shape: DecoderShape, ids: Tensor, lengths: Tensor, random: torch.Generator
+) -> dict[str, Tensor]:
     batch, length = ids.shape
-    lengths = torch.linspace(length, (length + 1) // 2, batch).long()
-    axes = len(shape.sections)
-    positions = torch.arange(length).expand(axes, batch, length).clone()
+    axes, seen = len(shape.sections), length // 3
+    positions = torch.arange(length).expand(axes, batch, length)
     places = torch.full((batch, length), -1)
-    places[:, : length // 3] = torch.arange(batch * (length // 3)).view(batch, -1)
+    places[:, :seen] = torch.arange(batch * seen).view(batch, -1)
     return {
         "input_ids": ids,
         "attention_mask": (torch.arange(length) < lengths[:, None]).long(),
         "positions": positions + torch.arange(axes)[:, None, None],
-        "visual": torch.randn(max(2, batch * (length // 3)), shape.width, generator=random),
+        "visual": torch.randn(max(2, batch * seen), shape.width, generator=random),
         "visual_places": places,
     }

@@ -1,15 +1,15 @@
 """What the exporters of Qwen2-VL's descendants share: its names, its patches and its sizes."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor
 
 from tamis.models.export.checkpoint import Checkpoint
-from tamis.models.export.prompted import sized
+from tamis.models.export.prompted import Cases, sized
 from tamis.models.networks.qwen2_vl import VisionShape, shapes
 from tamis.models.runtimes.patches import Patching
 
@@ -72,15 +72,15 @@ def patching_of(
     )
 
 
-def image_cases(patching: Patching, shape: VisionShape) -> Sequence[Mapping[str, Tensor]]:
-    """Inputs of the tower: random ones, of which one is padded, and a drawn picture."""
+def image_cases(patching: Patching, shape: VisionShape) -> Cases:
+    """Inputs of the tower: two pictures of different grids, and random ones, some padded."""
     random, step = torch.Generator().manual_seed(0), shape.merge**2
     values = shape.channels * shape.frames * shape.patch**2
-    cases = []
+    drawn = []
     for images, patches in ((2, 6 * step), (1, step), (3, 2 * step)):
         mask = torch.ones(images, patches, dtype=torch.long)
         mask[-1, max(step, patches // 2) :] = 0
-        cases.append(
+        drawn.append(
             {
                 "patches": torch.randn(images, patches, values, generator=random),
                 "places": torch.randint(0, 9, (images, patches, 2), generator=random),
@@ -88,13 +88,15 @@ def image_cases(patching: Patching, shape: VisionShape) -> Sequence[Mapping[str,
             }
         )
     side = 3 * shape.patch * shape.merge
-    picture = Image.linear_gradient("L").resize((side, 2 * side)).convert("RGB")
-    small = Patching(**{name: getattr(patching, name) for name in ("patch", "merge", "frames")},
-                     min_pixels=step * shape.patch**2, max_pixels=2 * side**2)  # fmt: skip
-    real = torch.from_numpy(small.patches(picture))[None]
-    places = torch.from_numpy(small.places(small.grid(picture)))[None]
-    mask = torch.ones(1, real.shape[1], dtype=torch.long)
-    return [*cases, {"patches": real, "places": places, "patch_mask": mask}]
+    least = (shape.patch * shape.merge) ** 2
+    small = replace(patching, side=0, min_pixels=least, max_pixels=2 * side**2)
+    tall = Image.linear_gradient("L").resize((side, 2 * side)).convert("RGB")
+    pictures = [tall, tall.rotate(90, expand=True)]
+    cut = [torch.from_numpy(small.patches(picture)) for picture in pictures]
+    places = [torch.from_numpy(small.places(small.grid(picture))) for picture in pictures]
+    mask = torch.ones(len(cut), len(cut[0]), dtype=torch.long)
+    real = {"patches": torch.stack(cut), "places": torch.stack(places), "patch_mask": mask}
+    return Cases([real], drawn)
 
 
 def vision_of(checkpoint: Checkpoint) -> VisionShape:

@@ -26,11 +26,35 @@ BERT_BASE: Mapping[str, Any] = {
 }
 
 
+# What a `config.json` leaves out where it is as usual.
+USUAL: Mapping[str, Any] = {
+    "dim": 128,
+    "mapping_network_prefix_length": 32,
+    "transformer_mapping_cross_attention_length": 32,
+}
+USUAL_TEXT: Mapping[str, Any] = {
+    "hidden_size": 768,
+    "max_position_embeddings": 512,
+    "query_maxlen": 32,
+    "vocab_size": 30522,
+}
+USUAL_VISION: Mapping[str, Any] = {"hidden_size": 768, "image_size": 224, "patch_size": 32}
+
+
+def complete(config: Mapping[str, Any]) -> dict[str, Any]:
+    """FLMR's `config.json` with what it leaves out."""
+    parts = {
+        "text_config": {**USUAL_TEXT, **config.get("text_config", {})},
+        "vision_config": {**USUAL_VISION, **config.get("vision_config", {})},
+    }
+    return {**USUAL, **config, **parts}
+
+
 class Flmr(nn.Module):
     """All that a checkpoint holds, under its own names.
 
     Args:
-        config: FLMR's `config.json`.
+        config: FLMR's `config.json`, completed.
         mapping: The BERT configuration of PreFLMR's mapping layers, which the authors take from
             bert-base-uncased.
     """
@@ -38,7 +62,7 @@ class Flmr(nn.Module):
     def __init__(self, config: Mapping[str, Any], mapping: Mapping[str, Any] = BERT_BASE) -> None:
         super().__init__()
         self.config = config
-        dim, words = config["dim"], config["text_config"].get("hidden_size", 768)
+        dim, words = config["dim"], config["text_config"]["hidden_size"]
         self.query_text_encoder = Words(config["text_config"])
         self.query_text_encoder_linear = nn.Linear(words, dim, bias=False)
         if separate(config, "text"):
@@ -51,7 +75,7 @@ class Flmr(nn.Module):
             self.context_vision_projection = Prefix(config)
         if config.get("use_transformer_mapping_network"):
             width, pictures = mapping["hidden_size"], config["vision_config"]["hidden_size"]
-            count = config.get("transformer_mapping_num_hidden_layers", 1)
+            count = config.get("transformer_mapping_num_hidden_layers") or 1
             self.transformer_mapping_input_linear = nn.Linear(pictures, width)
             self.transformer_mapping_network = MappingNetwork(mapping, count)
             self.transformer_mapping_output_linear = nn.Linear(width, dim)
@@ -89,7 +113,7 @@ class Side(nn.Module):
         self.prefix = model.side(side, "vision_projection")
         self.mapped = side == "query" and bool(config.get("use_transformer_mapping_network"))
         if self.mapped:
-            self.reads = config.get("transformer_mapping_cross_attention_length", 32)
+            self.reads = config["transformer_mapping_cross_attention_length"]
             self.into = model.transformer_mapping_input_linear
             self.mapping = model.transformer_mapping_network
             self.out = model.transformer_mapping_output_linear
@@ -155,7 +179,7 @@ class Prefix(nn.Module):
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
-        self.rows, dim = config.get("mapping_network_prefix_length", 32), config["dim"]
+        self.rows, dim = config["mapping_network_prefix_length"], config["dim"]
         inner = self.rows * dim // 2
         self.model = nn.Sequential(
             nn.Linear(config["vision_config"]["hidden_size"], inner),

@@ -16,11 +16,12 @@ class Vision(nn.Module):
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
         said = {"vision_use_head": False, **config["vision_config"], "attn_implementation": "sdpa"}
-        tower = SiglipVisionModel(SiglipVisionConfig.from_dict(said))
+        shape = SiglipVisionConfig.from_dict(said)
+        tower = SiglipVisionModel(shape)
         # The library wraps the tower once more in some of its versions; the names stay the same.
         self.tower = getattr(tower, "vision_model", tower)
         out = config["text_config"]["hidden_size"]
-        self.projector = nn.Linear(said["hidden_size"], out)
+        self.projector = nn.Linear(shape.hidden_size, out)
 
     def forward(
         self, pixels: Float[Tensor, "images 3 height width"]

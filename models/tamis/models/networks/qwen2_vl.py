@@ -176,6 +176,8 @@ class Merger(nn.Module):
 def shapes(config: Mapping[str, Any]) -> tuple[VisionShape, DecoderShape]:
     """The sizes in a `config.json`, in which a language tower's stand apart or at the top.
 
+    What is left out of the vision tower's is as in Qwen2-VL 7B.
+
     Raises:
         KeyError: One is missing.
         ValueError: The tower is of a kind that is not here.
@@ -187,7 +189,7 @@ def shapes(config: Mapping[str, Any]) -> tuple[VisionShape, DecoderShape]:
 
 
 def _vision(config: Mapping[str, Any]) -> VisionShape:
-    width = config["embed_dim"]
+    width = config.get("embed_dim", 1280)
     return VisionShape(
         width=width,
         layers=config.get("depth", 32),
@@ -198,7 +200,7 @@ def _vision(config: Mapping[str, Any]) -> VisionShape:
         frames=config.get("temporal_patch_size", 2),
         merge=config.get("spatial_merge_size", 2),
         channels=config.get("in_channels", config.get("in_chans", 3)),
-        out=config["hidden_size"],
+        out=config.get("hidden_size", 3584),
     )
 
 
