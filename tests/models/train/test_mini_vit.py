@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxruntime.quantization", exc_type=ImportError)
 pytest.importorskip("onnxscript")
 
+from tamis.models.encoders.tamis_mini import TamisMini  # noqa: E402
 from tamis.models.networks.mini_vit import MiniVit, MiniVitShape  # noqa: E402
 from tamis.models.train.mini import (  # noqa: E402
     Data,
@@ -21,7 +23,8 @@ from tamis.models.train.mini import (  # noqa: E402
     phase_of,
     rate_of,
 )
-from tamis.models.train.mini_export import DriftError, drift  # noqa: E402
+from tamis.models.train.mini_export import export  # noqa: E402
+from tamis.models.types import Content, Side  # noqa: E402
 
 SMALL = MiniVitShape(width=32, depth=1, heads=2, stem=(8, 8))
 
@@ -152,14 +155,16 @@ def test_a_stopped_run_goes_on_as_if_it_had_not(tmp_path: Path) -> None:
     assert [other.advance(), other.advance()] == pytest.approx([run.advance(), run.advance()])
 
 
-def test_export_refuses_a_graph_of_other_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Other:
-        def __init__(self, *_: object, **__: object) -> None: ...
-
-        def run(self, _: object, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
-            seen = MiniVit(SMALL).eval()(torch.from_numpy(feed["pixels"]))
-            return [part.detach().numpy() for part in seen]
-
-    monkeypatch.setattr("onnxruntime.InferenceSession", Other)
-    with pytest.raises(DriftError, match="differs"):
-        drift(MiniVit(SMALL).eval(), Path("vision.onnx"), pictures(2))
+def test_an_exported_tower_is_one_that_is_served(tmp_path: Path) -> None:
+    """Tracing it takes seconds."""
+    torch.manual_seed(0)
+    (tmp_path / "README.md").write_text("kept")
+    tower = MiniVit(SMALL)
+    export(tower, tmp_path)
+    picture = pictures(1)
+    content = Content(image=Image.fromarray(picture[0].numpy()))
+    for precision, least in (("float32", 0.99999), ("int8", 0.99)):
+        served = TamisMini(folder=str(tmp_path), precision=precision)
+        made = np.asarray(served.encode([content], Side.QUERY)[0].heads["dense"])
+        assert float(made @ tower.eval()(picture).embedding[0].detach().numpy()) >= least
+    assert (tmp_path / "README.md").read_text() == "kept"
