@@ -24,8 +24,8 @@ class CLIP(DualEncoder):
         "https://arxiv.org/abs/2103.00020",
     )
     checked: ClassVar = (
-        "transformers' CLIPModel and its tokenizer and image processor, on random weights; UniIR's "
-        "and CLIP4Clip's golden towers"
+        "transformers' CLIPModel on random weights within 1e-5, its image processor to the last "
+        "bit, its tokenizer on 9,048 texts (open_clip's too, but for 13); UniIR's golden towers"
     )
     departs: ClassVar = (
         "a content with both parts also has one vector, which CLIP itself does not define; texts "

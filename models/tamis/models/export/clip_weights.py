@@ -83,9 +83,10 @@ def hints(checkpoint: Checkpoint, settings: Mapping[str, str]) -> Hints:
         if text.hidden_act != activation:
             raise ModelError(f"{checkpoint.name}: hidden_act: differs between the towers")
     elif model := checkpoint.table("open_clip_config.json").get("model_cfg"):
-        vision_cfg, text_cfg = model["vision_cfg"], model["text_cfg"]
-        vision_heads = vision_cfg["width"] // vision_cfg.get("head_width", HEAD_WIDTH)
-        text_heads = text_cfg["heads"]
+        vision_cfg, text_cfg = model.get("vision_cfg", {}), model.get("text_cfg", {})
+        # Where a size is not said, it is open_clip's own default.
+        vision_heads = vision_cfg.get("width", 768) // vision_cfg.get("head_width", HEAD_WIDTH)
+        text_heads = text_cfg.get("heads", 8)
         activation = "quick_gelu" if model.get("quick_gelu") else "gelu"
     return Hints(
         vision_heads=int(settings.get("vision_heads", vision_heads)),
