@@ -81,6 +81,14 @@ def test_an_empty_text_is_a_text_and_nothing_is_not() -> None:
         messages.content(Query())
 
 
+def test_frames_are_sent_in_their_order() -> None:
+    for sent in (
+        messages.content(Query("a kite", frames=[b"1", b"2"])),
+        messages.document_message(Document("d", frames=[b"1", b"2"])).content,
+    ):
+        assert [frame.data for frame in sent.frames] == [b"1", b"2"]
+
+
 @pytest.mark.parametrize(
     ("enum", "wrapper"),
     [

@@ -261,7 +261,7 @@ async def test_a_picture_that_is_not_there_is_said_before_anything_is_sent(conne
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "needs a text, an image, or both"),
+        ({}, "needs a text, an image or frames"),
         ({"query": "a", "text": "b"}, "given twice"),
         ({"query": Query(instruction="x")}, "needs a text"),
         ({"query": 3}, "not int"),

@@ -133,7 +133,7 @@ async def test_large_documents_share_no_large_message(connect: Any) -> None:
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        (Document("d"), "needs a text, an image, or both"),
+        (Document("d"), "needs a text, an image or frames"),
         (Document("d", image=bytes(33 << 20)), "d: .* bytes are more than one message can carry"),
         (Document("d", "x", metadata={"tags": {"a"}}), "d: metadata.tags: JSON has no set"),
     ],

@@ -56,8 +56,8 @@ class Recording(Encoder):
 def test_the_least_and_the_most_of_each_modality_run_small_ones_first() -> None:
     encoder = Recording()
     ran = warm_up("r", encoder, SETTINGS, budget_s=10)
-    text, image = frozenset({Modality.TEXT}), frozenset({Modality.IMAGE})
-    assert ran == 8
+    text, image, video = (frozenset({modality}) for modality in Modality)
+    assert ran == 10
     costs = [count * cost for count, cost, _ in encoder.seen]
     assert costs == sorted(costs)
     assert set(encoder.seen) == {
@@ -69,12 +69,14 @@ def test_the_least_and_the_most_of_each_modality_run_small_ones_first() -> None:
         (8, 1, image),
         (1, 7, text | image),
         (8, 7, text | image),
+        (1, 1, video),
+        (8, 1, video),
     }
 
 
 def test_time_is_bounded() -> None:
     encoder = Recording(takes_s=0.03)
-    assert 1 <= warm_up("r", encoder, SETTINGS, budget_s=0.1) < 8
+    assert 1 <= warm_up("r", encoder, SETTINGS, budget_s=0.1) < 10
 
 
 def test_without_a_budget_nothing_runs() -> None:
@@ -92,7 +94,10 @@ def test_an_encoder_that_reads_everything_is_given_a_bounded_text() -> None:
 def test_one_that_refuses_some_contents_is_warmed_by_the_others() -> None:
     encoder = Recording(refuses=Modality.TEXT)
     warm_up("r", encoder, SETTINGS, budget_s=10)
-    assert {modalities for *_, modalities in encoder.seen} == {frozenset({Modality.IMAGE})}
+    assert {modalities for *_, modalities in encoder.seen} == {
+        frozenset({Modality.IMAGE}),
+        frozenset({Modality.VIDEO}),
+    }
 
 
 def test_one_that_does_not_run_is_found_out() -> None:

@@ -63,14 +63,15 @@ def number_of(enum: type[E], wrapper: Any, word: str) -> Any:
 def content(query: types.Query) -> content_pb2.Content:
     """The content as it is sent. A picture's path is left for the caller of this to read."""
     image = query.image
-    if query.text is None and image is None:
-        raise ValueError("needs a text, an image, or both")
+    if query.text is None and image is None and not query.frames:
+        raise ValueError("needs a text, an image or frames")
     return content_pb2.Content(
         text=query.text,
         image=None
         if image is None
         else content_pb2.Image(data=image if isinstance(image, bytes) else b""),
         instruction=query.instruction,
+        frames=[content_pb2.Image(data=frame) for frame in query.frames],
     )
 
 
@@ -82,7 +83,7 @@ def document_message(document: types.Document) -> document_pb2.Document:
     """
     return document_pb2.Document(
         id=document.id,
-        content=content(types.Query(document.text, document.image)),
+        content=content(types.Query(document.text, document.image, frames=document.frames)),
         metadata=metadata.struct(document.metadata, document.id) if document.metadata else None,
     )
 
@@ -310,5 +311,6 @@ def server_info(message: server_service_pb2.GetServerInfoResponse) -> types.Serv
             max_image_pixels=limits.max_image_pixels,
             max_batch_inputs=limits.max_batch_inputs,
             max_in_flight=limits.max_in_flight,
+            max_frames=limits.max_frames,
         ),
     )

@@ -95,6 +95,7 @@ def _sought(
         found.text if text is None else text,
         found.image if image is None else image,
         found.instruction if instruction is None else instruction,
+        found.frames,
     )
     return None if whole == types.Query() else whole
 

@@ -11,17 +11,20 @@ from tamis.client.tensors import Context, SparseVector, Tensor
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is searched for: a text, an image, or both.
+    """What is searched for: a text, an image, a video, or several of them.
 
     Attributes:
         text: Words, or None.
         image: The bytes of a JPEG, PNG, WebP, GIF, BMP or TIFF file, or the path of one, or None.
         instruction: What kind of answer is wanted, for encoders trained with instructions.
+        frames: The bytes of a picture's file for each frame of a video, in their order; choose them
+            evenly over the video. A server takes at most its `max_frames`.
     """
 
     text: str | None = None
     image: bytes | Path | None = None
     instruction: str | None = None
+    frames: Sequence[bytes] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +36,14 @@ class Document:
         text: Words, or None.
         image: The bytes of a picture's file, or None.
         metadata: The caller's own fields, for filters and display: whatever JSON can hold.
+        frames: Of a video, as a query's. They are encoded, not kept: no answer has them.
     """
 
     id: str
     text: str | None = None
     image: bytes | None = field(default=None, repr=False)
     metadata: dict[str, Any] = field(default_factory=dict)
+    frames: Sequence[bytes] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +260,7 @@ class Limits:
     max_image_pixels: int
     max_batch_inputs: int
     max_in_flight: int
+    max_frames: int
 
 
 @dataclass(frozen=True, slots=True)

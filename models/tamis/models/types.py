@@ -1,6 +1,6 @@
 """The values that flow between the stages. They hold data and compute nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -30,6 +30,7 @@ class Modality(StrEnum):
 
     TEXT = "text"
     IMAGE = "image"
+    VIDEO = "video"
 
 
 class Kind(StrEnum):
@@ -42,23 +43,36 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a query or a document is made of: a text, an image, or both.
+    """What a query or a document is made of: a text, an image, a video, or several of them.
 
     Attributes:
         text: Words, or None.
         image: A decoded picture in mode RGB, or None.
         instruction: What kind of answer is wanted, for encoders trained with instructions.
+        frames: Decoded pictures of a video in mode RGB, in their order; none for no video.
     """
 
     text: str | None = None
     image: Image | None = None
     instruction: str | None = None
+    frames: tuple[Image, ...] = ()
 
     @property
     def modalities(self) -> frozenset[Modality]:
         """What the content has."""
-        has = {Modality.TEXT: self.text is not None, Modality.IMAGE: self.image is not None}
-        return frozenset(modality for modality, there in has.items() if there)
+        return parts_there(text=self.text, image=self.image, frames=self.frames)
+
+
+def parts_there(
+    *, text: object | None, image: object | None, frames: Sequence[object]
+) -> frozenset[Modality]:
+    """The modalities of which a content has something."""
+    there = {
+        Modality.TEXT: text is not None,
+        Modality.IMAGE: image is not None,
+        Modality.VIDEO: len(frames) > 0,
+    }
+    return frozenset(modality for modality, has in there.items() if has)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,9 @@ isort:skip_file
 """
 
 import builtins
+import collections.abc
 import google.protobuf.descriptor
+import google.protobuf.internal.containers
 import google.protobuf.message
 import sys
 import typing
@@ -18,13 +20,16 @@ DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
 @typing.final
 class Content(google.protobuf.message.Message):
-    """What a query or a document is made of: a text, an image, or both. At least one must be set."""
+    """What a query or a document is made of: a text, an image, frames of a video, or several of them.
+    At least one must be set.
+    """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     TEXT_FIELD_NUMBER: builtins.int
     IMAGE_FIELD_NUMBER: builtins.int
     INSTRUCTION_FIELD_NUMBER: builtins.int
+    FRAMES_FIELD_NUMBER: builtins.int
     text: builtins.str
     """Words, in UTF-8. At most the server's `max_text_bytes`. Unset means there is none."""
     instruction: builtins.str
@@ -35,15 +40,23 @@ class Content(google.protobuf.message.Message):
     def image(self) -> Global___Image:
         """A picture. Unset means there is none."""
 
+    @property
+    def frames(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Image]:
+        """Frames of a video, in their order, sampled by the caller; at most the server's `max_frames`.
+        Decoded, they have at most its `max_image_pixels` together. Of a document they are encoded, not
+        kept: set `image` too where a picture is to come back.
+        """
+
     def __init__(
         self,
         *,
         text: builtins.str | None = ...,
         image: Global___Image | None = ...,
         instruction: builtins.str | None = ...,
+        frames: collections.abc.Iterable[Global___Image] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_image", b"_image", "_instruction", b"_instruction", "_text", b"_text", "image", b"image", "instruction", b"instruction", "text", b"text"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_image", b"_image", "_instruction", b"_instruction", "_text", b"_text", "image", b"image", "instruction", b"instruction", "text", b"text"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_image", b"_image", "_instruction", b"_instruction", "_text", b"_text", "frames", b"frames", "image", b"image", "instruction", b"instruction", "text", b"text"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_image", b"_image"]) -> typing.Literal["image"] | None: ...
     @typing.overload

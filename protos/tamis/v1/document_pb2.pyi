@@ -35,7 +35,7 @@ class _DocumentViewEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._E
     DOCUMENT_VIEW_PAYLOAD: _DocumentView.ValueType  # 2
     """Id, text and metadata, but no image."""
     DOCUMENT_VIEW_FULL: _DocumentView.ValueType  # 3
-    """Everything, with the encoded image as it was given."""
+    """Everything, with the encoded image as it was given; a video's frames are not kept."""
 
 class DocumentView(_DocumentView, metaclass=_DocumentViewEnumTypeWrapper):
     """How much of each document comes back with a hit."""
@@ -47,7 +47,7 @@ DOCUMENT_VIEW_ID: DocumentView.ValueType  # 1
 DOCUMENT_VIEW_PAYLOAD: DocumentView.ValueType  # 2
 """Id, text and metadata, but no image."""
 DOCUMENT_VIEW_FULL: DocumentView.ValueType  # 3
-"""Everything, with the encoded image as it was given."""
+"""Everything, with the encoded image as it was given; a video's frames are not kept."""
 Global___DocumentView: typing_extensions.TypeAlias = DocumentView
 
 @typing.final

@@ -86,7 +86,7 @@ class Model(google.protobuf.message.Message):
 
     @property
     def modalities(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """`text` and `image`, as far as it reads them. Encoders only."""
+        """`text`, `image` and `video`, as far as it reads them. Encoders only."""
 
     def __init__(
         self,

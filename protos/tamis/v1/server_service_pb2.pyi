@@ -74,6 +74,7 @@ class Limits(google.protobuf.message.Message):
     MAX_IMAGE_PIXELS_FIELD_NUMBER: builtins.int
     MAX_BATCH_INPUTS_FIELD_NUMBER: builtins.int
     MAX_IN_FLIGHT_FIELD_NUMBER: builtins.int
+    MAX_FRAMES_FIELD_NUMBER: builtins.int
     max_k: builtins.int
     """Hits of one search."""
     max_message_bytes: builtins.int
@@ -88,6 +89,8 @@ class Limits(google.protobuf.message.Message):
     """Inputs of one Embed call and documents of one UpsertDocuments message."""
     max_in_flight: builtins.int
     """Searches in flight."""
+    max_frames: builtins.int
+    """Frames of one video."""
     def __init__(
         self,
         *,
@@ -98,8 +101,9 @@ class Limits(google.protobuf.message.Message):
         max_image_pixels: builtins.int = ...,
         max_batch_inputs: builtins.int = ...,
         max_in_flight: builtins.int = ...,
+        max_frames: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["max_batch_inputs", b"max_batch_inputs", "max_image_bytes", b"max_image_bytes", "max_image_pixels", b"max_image_pixels", "max_in_flight", b"max_in_flight", "max_k", b"max_k", "max_message_bytes", b"max_message_bytes", "max_text_bytes", b"max_text_bytes"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["max_batch_inputs", b"max_batch_inputs", "max_frames", b"max_frames", "max_image_bytes", b"max_image_bytes", "max_image_pixels", b"max_image_pixels", "max_in_flight", b"max_in_flight", "max_k", b"max_k", "max_message_bytes", b"max_message_bytes", "max_text_bytes", b"max_text_bytes"]) -> None: ...
 
 Global___Limits: typing_extensions.TypeAlias = Limits
 

@@ -18,7 +18,8 @@ class Limits:
         max_message_bytes: Bytes of one message, both ways.
         max_text_bytes: Bytes of one text, in UTF-8.
         max_image_bytes: Bytes of one encoded image.
-        max_image_pixels: Pixels of one decoded image.
+        max_image_pixels: Pixels of one decoded image, or of a video's frames together.
+        max_frames: Frames of one video.
         max_metadata_bytes: Bytes of one document's metadata, as JSON.
         max_batch_inputs: Inputs of one Embed call, documents of one UpsertDocuments message.
         max_in_flight: Searches and single calls to models in flight.
@@ -31,6 +32,7 @@ class Limits:
     max_text_bytes: int = 64 << 10
     max_image_bytes: int = 16 << 20
     max_image_pixels: int = 40_000_000
+    max_frames: int = 64
     max_metadata_bytes: int = 64 << 10
     max_batch_inputs: int = 256
     max_in_flight: int = 256
@@ -46,6 +48,8 @@ class BatchSettings:
         max_cost: Tokens (or a like unit) in one batch, at most; one input may exceed it alone.
         max_run_ms: How long a batch may run, by what the ones before it took; one input may exceed
             it alone. The interactive never wait longer than this for work in bulk.
+        gather_ms: How long, right after a batch, the next one may wait for those who have just been
+            answered; 0 not to wait. An idle model never waits.
         max_padding: The share of a batch that may be padding, because its inputs differ in cost.
         free_padding: Padding of a batch that is always allowed, in tokens (or a like unit): so
             little costs less than a batch of its own.
@@ -55,6 +59,7 @@ class BatchSettings:
     max_size: int = 32
     max_cost: int = 16_384
     max_run_ms: float = 200.0
+    gather_ms: float = 2.0
     max_padding: float = 0.25
     free_padding: int = 256
     max_queued: int = 1_024
@@ -66,6 +71,8 @@ class BatchSettings:
             raise ValueError(f"max_cost must be at least 1, not {self.max_cost}")
         if self.max_run_ms <= 0:
             raise ValueError(f"max_run_ms must be above 0, not {self.max_run_ms}")
+        if self.gather_ms < 0:
+            raise ValueError(f"gather_ms must be at least 0, not {self.gather_ms}")
         if not 0 <= self.max_padding < 1:
             raise ValueError(f"max_padding must be from 0 to below 1, not {self.max_padding}")
         if self.free_padding < 0:

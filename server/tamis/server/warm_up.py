@@ -16,6 +16,7 @@ logger = logging.getLogger(__name__)
 
 SHORT = "warm up"
 LONGEST = 1 << 16  # characters of a text, where the encoder itself sets no bound
+FRAMES = 12  # of a video; what encoders of frames read at most
 PIXELS = (512, 384)  # a picture of a common shape; most encoders make one size of all
 
 
@@ -76,6 +77,8 @@ def shapes(encoder: Encoder, settings: BatchSettings) -> Iterator[Shape]:
         contents.append(Content(image=image))
         if Modality.TEXT in reads:
             contents.append(Content(text=SHORT, image=image))
+    if Modality.VIDEO in reads:
+        contents.append(Content(frames=(Image.new("RGB", PIXELS, "grey"),) * FRAMES))
     for content in contents:
         cost = max(encoder.cost(content), 1)
         yield Shape(content, Side.QUERY, 1, cost)

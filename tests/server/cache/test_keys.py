@@ -42,6 +42,11 @@ def test_a_part_cannot_pass_for_the_beginning_of_the_next() -> None:
     assert one != other
 
 
+def test_a_content_without_frames_is_named_as_before_there_were_any() -> None:
+    digest = keys.content_digest(side=Side.QUERY, text="a red bicycle")
+    assert digest == "967b008a2520b07efe7ece77425c854d"
+
+
 def test_half_a_surrogate_pair_has_a_digest() -> None:
     assert keys.content_digest(side=Side.QUERY, text="\ud83d")
 

@@ -97,7 +97,7 @@ class FLMR(Encoder):
         "one region, the whole picture: the paper's others come from an object detector, and its "
         "graph reads them where they are given; a query without words has no rows for words"
     )
-    modalities: ClassVar = frozenset(Modality)
+    modalities: ClassVar = frozenset({Modality.TEXT, Modality.IMAGE})
     method: ClassVar = "flmr"
 
     folder: str
@@ -152,7 +152,7 @@ class FLMR(Encoder):
 
     def encode(self, contents: Sequence[Content], side: Side) -> list[Encoding]:
         """One encoding a content; rows that do not count are not in it."""
-        there = [i for i, content in enumerate(contents) if content.modalities]
+        there = [i for i, content in enumerate(contents) if content.modalities & self.modalities]
         rows = (self._queries if side is Side.QUERY else self._documents)(
             [contents[i] for i in there]
         )

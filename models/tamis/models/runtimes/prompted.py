@@ -78,7 +78,7 @@ class PromptedEncoder(Encoder):
         threads: Threads that one batch may use; 0 for one a core.
     """
 
-    modalities: ClassVar = frozenset(Modality)
+    modalities: ClassVar = frozenset({Modality.TEXT, Modality.IMAGE})
     method: ClassVar[str]
 
     folder: str
@@ -141,7 +141,8 @@ class PromptedEncoder(Encoder):
         prompts = {
             i: self._prompt(content, kind)
             for i, content in enumerate(contents)
-            if content.modalities and (kind := kind_of(content, side)) in self._kinds
+            if content.modalities & self.modalities
+            and (kind := kind_of(content, side)) in self._kinds
         }
         read = dict(zip(prompts, self._read(list(prompts.values())), strict=True))
         return [

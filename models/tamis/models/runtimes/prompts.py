@@ -10,7 +10,7 @@ from functools import cached_property
 
 from tamis.models.errors import ModelError
 from tamis.models.runtimes.texts import Texts
-from tamis.models.types import Content, Side
+from tamis.models.types import Content, Modality, Side
 
 KINDS = tuple(f"{side}_{parts}" for side in Side for parts in ("text", "image", "both"))
 TEXT, INSTRUCTION = "{text}", "{instruction}"
@@ -109,7 +109,7 @@ class Prompts:
 
 def kind_of(content: Content, side: Side) -> str:
     """Which template a content needs: ``query_text``, ``document_both`` and so on."""
-    parts = sorted(content.modalities)
+    parts = sorted(content.modalities - {Modality.VIDEO})
     return f"{side}_{parts[0] if len(parts) == 1 else 'both'}"
 
 

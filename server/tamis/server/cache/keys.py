@@ -30,18 +30,22 @@ def content_digest(
     text: str | None = None,
     image_digest: bytes | None = None,
     instruction: str | None = None,
+    frames_digest: bytes | None = None,
 ) -> str:
     """32 hex digits that tell one content on one side from every other.
 
-    `image_digest` is of the encoded file. It is taken as a digest because hashing megabytes would
-    hold up the event loop: compute it where the image is decoded.
+    `image_digest` is of the encoded file, `frames_digest` of a video's. They are taken as digests
+    because hashing megabytes would hold up the event loop: compute them in a thread.
     """
     digest = hashlib.blake2b(digest_size=16)
+    # A content without frames is named as before there were any, so that entries stay valid.
+    of_frames = () if frames_digest is None else (frames_digest,)
     for part in (
         side.encode(),
         None if text is None else text.encode(errors="surrogatepass"),
         image_digest,
         None if instruction is None else instruction.encode(errors="surrogatepass"),
+        *of_frames,
     ):
         # Presence and length before each part: no two contents have the same concatenation.
         digest.update(b"\0" if part is None else b"\1" + len(part).to_bytes(8, "little") + part)

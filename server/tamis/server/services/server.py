@@ -41,6 +41,7 @@ class ServerService(ServerServiceServicer):
                 max_text_bytes=limits.max_text_bytes,
                 max_image_bytes=limits.max_image_bytes,
                 max_image_pixels=limits.max_image_pixels,
+                max_frames=limits.max_frames,
                 max_batch_inputs=limits.max_batch_inputs,
                 max_in_flight=limits.max_in_flight,
             ),
