@@ -1,5 +1,6 @@
 """Prompts as data."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,19 @@ def test_only_the_chosen_value_is_cut() -> None:
         Parrot(), 6, ["one two three four", "one"], "document", query="a b"
     )
     assert fitted == ["q a b d one two", "q a b d one"]
+
+
+def test_texts_that_grow_where_they_meet_still_fit() -> None:
+    """A tokenizer for which the place's neighbours cost a token more than alone."""
+
+    class Sticky(Parrot):
+        def counts(self, texts: Sequence[str]) -> list[int]:
+            return [len(text.split()) + 2 * text.count("four <") for text in texts]
+
+    (fitted,) = Template("> {document} <").fit(
+        Sticky(), 6, ["one two three four five six"], "document"
+    )
+    assert fitted == "> one two <"
 
 
 def test_a_query_that_fills_the_room_leaves_no_document() -> None:

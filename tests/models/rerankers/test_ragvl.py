@@ -77,6 +77,14 @@ def test_a_candidate_without_an_image_is_not_asked_about() -> None:
     assert len(parrot.read) == 3
 
 
+def test_a_long_caption_loses_its_end() -> None:
+    parrot = Parrot(logits=lambda text, word: 0.0)
+    (one, *_) = pictured()
+    long = replace(one, content=replace(one.content, text="word " * 500))
+    RagVL(model=parrot, caption_tokens=2).rerank(QUERY, [long])
+    assert "Image Caption: word word\nQuestion:" in parrot.read[0]
+
+
 def test_the_threshold_is_a_probability() -> None:
     with pytest.raises(ValueError, match=r"threshold must be from 0 to 1, not 1\.5"):
         RagVL(model=Parrot(), threshold=1.5)

@@ -57,9 +57,12 @@ class Template:
         filled = [self.fill(**values, **{cut: text}) for text in texts]
         totals, lengths = model.counts(filled), model.counts(texts)
         for i, (total, length) in enumerate(zip(totals, lengths, strict=True)):
-            if total > room:
-                (shorter,) = model.cut([texts[i]], max(0, length - (total - room)))
+            while total > room and length > 0:
+                # Parts may be tokenized otherwise where they meet, so one cut may not be enough.
+                length = max(0, length - (total - room))
+                (shorter,) = model.cut([texts[i]], length)
                 filled[i] = self.fill(**values, **{cut: shorter})
+                (total,) = model.counts([filled[i]])
         return filled
 
 

@@ -14,6 +14,8 @@ from tamis.models.types import Candidate, Paper, Query
 
 __all__ = ("DuoT5",)
 
+SPARE = 5  # tokens: the one at the end, and those that appear where cut texts meet the words
+
 
 @dataclass(frozen=True, kw_only=True)
 class DuoT5(PlannedReranker[float]):
@@ -62,6 +64,6 @@ class DuoT5(PlannedReranker[float]):
     def _text(self, query: str, first: str, second: str) -> str:
         template = self.prompt.template("prompt")
         bare = self.model.counts([template.fill(query=query, first="", second="")])[0]
-        room = max(0, self.max_tokens - 1 - bare) // 2
+        room = max(0, self.max_tokens - SPARE - bare) // 2
         first, second = self.model.cut([first, second], room)
         return template.fill(query=query, first=first, second=second)

@@ -32,6 +32,7 @@ class RagVL(PointwiseReranker):
         prompt: The question, the words for a caption, and the two answers.
         threshold: The paper's eta, from 0 to 1, which `blocks.calibration` finds; 0 keeps all.
         captions: Whether a candidate's text is told as its image's caption.
+        caption_tokens: Of a caption; what is beyond is left out.
         chat: Whether the model is asked in its own chat template.
     """
 
@@ -50,6 +51,7 @@ class RagVL(PointwiseReranker):
     prompt: Prompts = packaged("ragvl")
     threshold: float = 0.0
     captions: bool = True
+    caption_tokens: int = 128
     chat: bool = True
 
     def __post_init__(self) -> None:
@@ -71,6 +73,7 @@ class RagVL(PointwiseReranker):
 
     def _prompt(self, query: str, candidate: Candidate) -> Prompt:
         caption, image = candidate.content.text if self.captions else None, candidate.content.image
+        (caption,) = self.model.cut([caption or ""], self.caption_tokens)
         told = self.prompt.template("caption").fill(caption=caption) if caption else ""
         asked = self.prompt.template("prompt").fill(query=query)
         images = (image,) if image is not None else ()
