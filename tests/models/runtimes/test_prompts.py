@@ -68,6 +68,14 @@ def test_a_long_text_is_cut_before_the_templates_end(text: str, visual: int) -> 
         assert len(ids) == whole
 
 
+@pytest.mark.parametrize(("letters", "cut"), [(32, False), (33, True)])
+def test_a_prompt_may_be_filled_to_the_last_token(letters: int, cut: bool) -> None:
+    content = Content(text="x" * letters)  # besides: 5 visual tokens, 2 special ones, a line end
+    assert prompts().cuts("query_both", content, 5) == cut
+    ids = prompts().ids("query_both", content, 5)
+    assert (len(ids), ids.count(words("x")[0])) == (40, 32)
+
+
 def test_an_over_long_instruction_is_cut_too() -> None:
     asked = Content(text="hi", instruction="why " * 50)
     ids = prompts().ids("query_text", asked, 0)
