@@ -14,6 +14,7 @@ from tamis.models.encoders import Encoder, TokenEncoder
 from tamis.models.encoders.minilm import MiniLM
 from tamis.models.errors import ModelError
 from tamis.models.export.minilm import packaged
+from tamis.models.runtimes.tokenizer import Tokenizer
 from tamis.models.types import Content, Encoding, Kind, Side
 
 TEXTS = [
@@ -51,6 +52,13 @@ def test_its_states_are_those_of_transformers(minilm: MiniLM) -> None:
         mean = real.mean(axis=0) / np.linalg.norm(real.mean(axis=0))
         assert dense(minilm, text) @ mean >= 0.9999
         assert np.abs(dense(minilm, text) - mean).max() <= 1e-5
+
+
+def test_its_tokens_are_those_of_transformers(minilm_folder: Path) -> None:
+    expected = AutoTokenizer.from_pretrained(packaged())(TEXTS, truncation=True, max_length=256)
+    made = Tokenizer.open(minilm_folder, max_length=256).encode(TEXTS)
+    for ids, length, own in zip(made.input_ids, made.lengths, expected["input_ids"], strict=True):
+        assert ids[:length].tolist() == own
 
 
 def test_a_text_is_encoded_alone_as_in_a_batch(minilm: MiniLM) -> None:

@@ -37,6 +37,19 @@ def test_a_checkpoint_is_told_by_its_config(config: dict[str, Any], method: Any)
     assert reading == ([method] if method else [])
 
 
+@pytest.mark.parametrize(("kind", "reading"), [("bert", True), ("qwen2_vl", False)])
+def test_a_tower_in_its_own_folder_tells_what_it_is(
+    tmp_path: Path, kind: str, reading: bool
+) -> None:
+    row = {"idx": 0, "path": "0_Transformer", "type": "sentence_transformers.models.Transformer"}
+    (tmp_path / "modules.json").write_text(json.dumps([row]))
+    (tmp_path / "0_Transformer").mkdir()
+    (tmp_path / "0_Transformer" / "config.json").write_text(json.dumps({"model_type": kind}))
+    assert bert.reads(Checkpoint.open(tmp_path)) is reading
+    (tmp_path / "artifact.metadata").write_text("{}")
+    assert not bert.reads(Checkpoint.open(tmp_path))
+
+
 def test_a_method_that_is_not_known_is_refused() -> None:
     with pytest.raises(ModelError, match=r"method: 'writer' is not one of: .*bert, .*dpr"):
         exporter_of(checkpoint(), "writer")

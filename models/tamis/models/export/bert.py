@@ -43,10 +43,13 @@ PREFIXES = {
 
 
 def reads(checkpoint: Checkpoint) -> bool:
-    """Whether it is an encoder of `MODELS` without a head for a task."""
+    """Whether it is an encoder of `MODELS` without a head for a task, and not ColBERT's."""
     config = checkpoint.config
+    if not config and "modules.json" in checkpoint.files:
+        first = checkpoint.rows("modules.json")[0]
+        config = checkpoint.table(f"{first['path']}/config.json")
     if config.get("model_type") not in MODELS or "artifact.metadata" in checkpoint.files:
-        return "modules.json" in checkpoint.files
+        return False
     return any(name.endswith(ENCODERS) for name in config.get("architectures") or ENCODERS)
 
 
