@@ -1,4 +1,5 @@
 import asyncio
+import math
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -163,8 +164,19 @@ async def test_a_batch_runs_no_longer_than_it_may() -> None:
 
 
 async def test_an_input_that_cannot_be_ready_in_time_is_not_run() -> None:
+    """When it came, it seemed that it could."""
+
+    class Slowing(SecondEach):
+        quick = True
+
+        def seconds(self, size: float) -> float:
+            return 0.0 if self.quick else super().seconds(size)
+
+        def took(self, size: float, seconds: float) -> None:
+            self.quick = False
+
     model, now = HeldModel(), asyncio.get_running_loop().time()
-    async with echo(model, pace=SecondEach()) as batcher:
+    async with echo(model, pace=Slowing()) as batcher:
         first = asyncio.create_task(batcher.submit(0))
         await model.running()
         late = asyncio.create_task(batcher.submit(9, deadline=now + 5))
@@ -175,6 +187,50 @@ async def test_an_input_that_cannot_be_ready_in_time_is_not_run() -> None:
             await late
         assert (await first, await early) == (0, 2)
     assert model.batches == [[0], [2]]
+
+
+async def test_an_input_that_would_wait_in_vain_is_refused_at_once() -> None:
+    model, now = HeldModel(), asyncio.get_running_loop().time()
+    async with echo(model, pace=SecondEach()) as batcher, asyncio.TaskGroup() as callers:
+        callers.create_task(batcher.submit(3))
+        await model.running()
+        callers.create_task(batcher.submit(4, deadline=now + 60))
+        await asyncio.sleep(0)
+        with pytest.raises(OverloadedError, match=r"echo: those before it take \d+ ms; it has"):
+            await batcher.submit(1, deadline=now + 7)
+        callers.create_task(batcher.submit(1, deadline=now + 60))
+        await asyncio.sleep(0)
+        model.release()
+    assert model.batches == [[3], [4], [1]]
+
+
+@pytest.mark.parametrize(
+    ("gather_ms", "batches"),
+    [(60_000, [[1], [1, 1, 1, 1], [1, 1, 1]]), (0, [[1], [1, 1, 1], [1], [1, 1, 1]])],
+)
+async def test_after_a_batch_its_callers_may_join_the_next_one(
+    monkeypatch: pytest.MonkeyPatch, gather_ms: float, batches: list[list[int]]
+) -> None:
+    """Else two halves of the callers take turns for ever."""
+    monkeypatch.setattr("tamis.server.batcher.GATHER_SHARE", math.inf)
+    model = HeldModel()
+
+    async def caller() -> None:
+        await batcher.submit(1)
+        await asyncio.sleep(0)  # it takes a moment to ask again
+        await batcher.submit(1)
+
+    async with (
+        echo(model, gather_ms=gather_ms, max_size=4) as batcher,
+        asyncio.TaskGroup() as callers,
+    ):
+        callers.create_task(caller())
+        await model.running()
+        for _ in range(3):
+            callers.create_task(caller())
+        await asyncio.sleep(0)
+        model.release()
+    assert model.batches[: len(batches)] == batches
 
 
 async def test_the_only_input_is_run_though_it_may_be_late() -> None:

@@ -21,6 +21,7 @@ Out = TypeVar("Out")
 logger = logging.getLogger(__name__)
 
 BULK_PATIENCE_S = 0.2  # after this long, work in bulk goes before the interactive once
+GATHER_SHARE = 0.08  # of the time that a batch took: what waiting for more may cost at most
 
 
 class Watch(Protocol):
@@ -77,6 +78,7 @@ class Batcher(Generic[In, Out]):
 
     `model` maps a batch to as many results, in the same order. It runs in a thread of its own, one
     batch at a time: while it is busy the next batch gathers, and when it is idle nothing waits.
+    Only right after a batch the next one may gather for `gather_ms` more.
 
     When a batch is cut, an input whose caller has gone is dropped, and so is one that could not be
     ready by its deadline: work for nobody would make the next one late as well. A batch holds
@@ -104,6 +106,7 @@ class Batcher(Generic[In, Out]):
         self._interactive: deque[_Waiting[In, Out]] = deque()
         self._bulk: deque[_Waiting[In, Out]] = deque()
         self._pace = pace or Pace()
+        self._free_at = -math.inf  # when the batch that runs should be over
         self._arrived = asyncio.Event()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"model-{name}")
 
@@ -143,19 +146,39 @@ class Batcher(Generic[In, Out]):
             watch: Is told when the input's batch begins.
 
         Raises:
-            OverloadedError: `max_queued` inputs are waiting already.
-            DeadlineError: The result could not be ready by the deadline.
+            OverloadedError: `max_queued` inputs are waiting already, or those before it leave no
+                time to have the result by the deadline.
+            DeadlineError: The queue moved more slowly than was expected.
+        """
+        loop = asyncio.get_running_loop()
+        now, cost = loop.time(), self._cost(item)
+        self._admit(cost, deadline - now, now, bulk=bulk)
+        waiting = _Waiting(item, cost, now, bulk, deadline, watch, loop.create_future())
+        (self._bulk if bulk else self._interactive).append(waiting)
+        self._arrived.set()
+        return await waiting.result
+
+    def _admit(self, cost: int, left_s: float, now: float, *, bulk: bool) -> None:
+        """Refuses at once what would wait in vain: a caller can then ask elsewhere.
+
+        An idle model refuses nothing: the estimate may be wrong, and only work corrects it.
+
+        Raises:
+            OverloadedError: There is no room, or no time.
         """
         if len(self) >= self._settings.max_queued:
             self._metrics.shed("queue")
             raise OverloadedError(f"{self._name}: {len(self)} inputs are waiting; that is the most")
-        loop = asyncio.get_running_loop()
-        waiting = _Waiting(
-            item, self._cost(item), loop.time(), bulk, deadline, watch, loop.create_future()
-        )
-        (self._bulk if bulk else self._interactive).append(waiting)
-        self._arrived.set()
-        return await waiting.result
+        lanes = (self._interactive, self._bulk) if bulk else (self._interactive,)
+        ahead = sum(waiting.cost for lane in lanes for waiting in lane)
+        busy_s = max(self._free_at - now, 0.0)
+        ready_s = busy_s + self._pace.seconds(ahead + cost)
+        if (ahead or busy_s) and ready_s > left_s:
+            self._metrics.shed("time")
+            raise OverloadedError(
+                f"{self._name}: those before it take {1000 * ready_s:.0f} ms; it has "
+                f"{1000 * left_s:.0f} ms"
+            )
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
@@ -174,8 +197,29 @@ class Batcher(Generic[In, Out]):
             cost = sum(waiting.cost for waiting in batch)
             self._queue.depth(len(self))
             self._queue.batch(len(batch), cost)
+            self._free_at = began + self._pace.seconds(cost)
             if await self._run(batch):
                 self._pace.took(cost, loop.time() - began)
+            self._free_at = -math.inf
+            await self._gather(loop.time() - began)
+
+    async def _gather(self, ran_s: float) -> None:
+        """Right after a batch, waits a moment for those who have just been answered.
+
+        They are about to ask again: without it two halves of the callers take turns for ever, in
+        batches half as large. An empty queue waits for nobody, and so does a full batch.
+        """
+        room_s = min(GATHER_SHARE * ran_s, self._settings.gather_ms / 1000)
+        until = asyncio.get_running_loop().time() + room_s
+        while room_s and 0 < len(self) < self._settings.max_size:
+            self._arrived.clear()
+            try:
+                async with asyncio.timeout_at(until):
+                    await self._arrived.wait()
+            except TimeoutError:
+                break
+        if len(self):
+            self._arrived.set()
 
     def _cut(self, now: float) -> list[_Waiting[In, Out]]:
         """The next batch: the oldest interactive input and those like it, then bulk.
