@@ -10,6 +10,7 @@ from typing import Any
 import grpc.aio
 
 from tamis.models import catalog
+from tamis.models import instructions
 from tamis.models.encoders import Encoder, TokenEncoder
 from tamis.models.errors import SettingsError
 from tamis.models.refiners import TextRefiner, VisualRefiner
@@ -22,7 +23,7 @@ from tamis.server.cache.embeddings import EmbeddingCache
 from tamis.server.collections import Collections
 from tamis.server.config import MethodSettings, PipelineSettings, ServerSettings
 from tamis.server.encoders import Encoders
-from tamis.server.errors import DeadlineError
+from tamis.server.errors import DeadlineError, OverloadedError
 from tamis.server.ingest import Ingest
 from tamis.server.loading import open_encoder
 from tamis.server.metrics import Metrics
@@ -104,6 +105,7 @@ class App:
             limits=limits,
             ready=ready,
             metrics=self.metrics,
+            admission=admission,
         )
 
 
@@ -117,9 +119,12 @@ async def open_app(settings: ServerSettings, metrics: Metrics | None = None) -> 
         StoreUnavailableError: The index does not start.
     """
     loaded = await asyncio.to_thread(_load_encoders, settings)
+    await asyncio.to_thread(instructions.tasks)  # their files are read now, not by a request
     async with AsyncExitStack() as stack:
-        # One caller's deadline is no answer to the others that wait for the same query.
-        cache = EmbeddingCache(settings.cache, personal=(DeadlineError,), metrics=metrics)
+        # One caller's short time is no answer to the others that wait for the same query.
+        cache = EmbeddingCache(
+            settings.cache, personal=(DeadlineError, OverloadedError), metrics=metrics
+        )
         stack.push_async_callback(cache.close)
         await cache.warm_up()
         encoders = await stack.enter_async_context(Encoders(loaded, cache, settings.batch, metrics))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Any, Final
@@ -10,6 +11,7 @@ import grpc
 import grpc.aio
 
 from tamis.models.errors import SettingsError
+from tamis.server.admission import Admission
 from tamis.server.config import Limits
 from tamis.server.encoders import Encoders
 from tamis.server.errors import NotFoundError, UnimplementedError
@@ -49,6 +51,7 @@ def add_to(
     limits: Limits,
     ready: Callable[[], bool],
     metrics: Metrics,
+    admission: Admission,
 ) -> None:
     """Adds the service to a server.
 
@@ -61,12 +64,13 @@ def add_to(
         limits: What a request may ask for.
         ready: Whether the server takes calls and goes on taking them.
         metrics: Where requests are counted.
+        admission: Who may come in.
 
     Raises:
         SettingsError: Two models would have one name.
     """
     served = by_name(_models(encoders, pipelines, search, limits))
-    service = InferenceService(served, models, ready, metrics)
+    service = InferenceService(served, models, ready, metrics, admission)
     handler = grpc.method_handlers_generic_handler(messages.SERVICE, handlers(service))
     server.add_generic_rpc_handlers((handler,))
 
@@ -104,6 +108,7 @@ class InferenceService:
         repository: The versions of those that have some; the others have one.
         ready: Whether the server takes calls and goes on taking them.
         metrics: Where requests are counted.
+        admission: Who may come in.
     """
 
     def __init__(
@@ -112,8 +117,10 @@ class InferenceService:
         repository: Models,
         ready: Callable[[], bool],
         metrics: Metrics,
+        admission: Admission,
     ) -> None:
         self._models = models
+        self._admission = admission
         self._repository = repository
         self._ready = ready
         self._statistics = {
@@ -233,4 +240,6 @@ class InferenceService:
                 await write(made, answer.final)
                 watch.written()
 
-            await model.answer(asked, emit)
+            # A pipeline's search has a place of its own.
+            with nullcontext() if model.decoupled else self._admission.place():
+                await model.answer(asked, emit)
