@@ -11,6 +11,7 @@ import tamis.models.export
 from tamis.models.errors import ModelError, SettingsError
 from tamis.models.export.checkpoint import Checkpoint
 from tamis.models.export.draft import DEFAULT, Draft, Options, silent
+from tamis.models.export.tensorrt import build
 from tamis.models.export.writer import drafted, seal
 from tamis.models.runtimes.folder import ModelFolder, Recipe
 
@@ -36,15 +37,14 @@ def export(
 
     Raises:
         ModelError: The checkpoint is missing, damaged or of no known kind, its graph differs from
-            its network, or `out` is a folder of something else.
+            its network, TensorRT is not there to build an engine, or `out` is a folder of something else.
     """
-    build = _engines() if to == "tensorrt" else None
     checkpoint = Checkpoint.open(source)
     exporter = exporter_of(checkpoint, method)
     with drafted(out) as folder:
         recipe = exporter.export(checkpoint, Draft(folder, options, report))
         made = seal(folder, out, replace(recipe, precision=options.precision))
-    if build is not None:
+    if to == "tensorrt":
         build(made, report)
     return made
 
@@ -89,20 +89,6 @@ def exporter_of(checkpoint: Checkpoint, method: str = "") -> ModuleType:
         f"{checkpoint.name}: config.json says {said}, which no exporter knows; "
         f"choose one of: {', '.join(known)}"
     )
-
-
-def _engines() -> Callable[[ModelFolder[Recipe], Callable[[str], None]], object]:
-    """What builds a folder's TensorRT engines.
-
-    Raises:
-        ModelError: It is not there.
-    """
-    try:
-        return _module("tensorrt").build
-    except ModuleNotFoundError as error:
-        raise ModelError(
-            f"engines for TensorRT cannot be built: {error.name} is missing"
-        ) from error
 
 
 def _files() -> list[str]:
