@@ -37,7 +37,7 @@ def export(
 
     Raises:
         ModelError: The checkpoint is missing, damaged or of no known kind, its graph differs from
-            its network, TensorRT is not there to build an engine, or `out` is a folder of something else.
+            its network, an engine cannot be built, or `out` is a folder of something else.
     """
     checkpoint = Checkpoint.open(source)
     exporter = exporter_of(checkpoint, method)
