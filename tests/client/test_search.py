@@ -220,6 +220,7 @@ async def test_the_request_carries_what_the_caller_said(connect: Any, tmp_path: 
             "red",
             image=picture,
             instruction="Find it",
+            task="mbeir/cirr_task7",
             collection="c",
             k=3,
             pipeline="fast",
@@ -236,7 +237,7 @@ async def test_the_request_carries_what_the_caller_said(connect: Any, tmp_path: 
     (request,), (metadata,) = servicer.requests, servicer.metadata
     assert request.query.text == "red"
     assert request.query.image.data == b"png"
-    assert request.query.instruction == "Find it"
+    assert (request.query.instruction, request.query.task) == ("Find it", "mbeir/cirr_task7")
     assert (request.k, request.pipeline, request.request_id) == (3, "fast", "r1")
     assert request.filter.must[0].equals_text == "Bo"
     assert request.view == 3
@@ -263,6 +264,7 @@ async def test_a_picture_that_is_not_there_is_said_before_anything_is_sent(conne
     [
         ({}, "needs a text, an image or frames"),
         ({"query": "a", "text": "b"}, "given twice"),
+        ({"query": Query("a", task="x"), "task": "y"}, "given twice"),
         ({"query": Query(instruction="x")}, "needs a text"),
         ({"query": 3}, "not int"),
         ({"query": "a", "view": "everything"}, "View is one of id, payload, full"),

@@ -248,6 +248,7 @@ async def test_the_search_asks_for_what_the_options_say(tmp_path: Path) -> None:
     put(tmp_path, {"q.png": b"png"})
     servicer = Retrieval(whole)
     options = ["-k", "3", "--pipeline", "fast", "--filter", "author=Bo", "--filter", "year>=1990"]
+    options += ["--instruction", "Find it.", "--task", "mbeir/cirr_task7"]
     async with serving(servicer) as target:
         image = str(tmp_path / "q.png")
         run = await tamis("search", "red", "-c", "c", "-i", image, *options, target=target)
@@ -255,6 +256,7 @@ async def test_the_search_asks_for_what_the_options_say(tmp_path: Path) -> None:
     (request,) = servicer.requests
     assert (request.collection, request.k, request.pipeline) == ("c", 3, "fast")
     assert (request.query.text, request.query.image.data) == ("red", b"png")
+    assert (request.query.instruction, request.query.task) == ("Find it.", "mbeir/cirr_task7")
     assert [one.field for one in request.filter.must] == ["author", "year"]
 
 

@@ -76,6 +76,30 @@ async def test_a_damaged_frame_is_named() -> None:
         await raw_content(video(RED, b"text"), LIMITS, where="query").decoded()
 
 
+async def test_a_task_is_its_instruction_before_anything_else_sees_it() -> None:
+    """So that a cache has one entry for both ways to say it."""
+    said = "Retrieve a day-to-day image that aligns with the modification instructions"
+    named = raw_content(pb.Content(text="a", task="mbeir/cirr_task7"), LIMITS, where="query")
+    spelled = raw_content(pb.Content(text="a", instruction=named.instruction), LIMITS, where="q")
+    assert (named.instruction or "").startswith(said)
+    assert await named.digest(Side.QUERY) == await spelled.digest(Side.QUERY)
+    assert (await named.decoded()).instruction == named.instruction
+
+
+@pytest.mark.parametrize(
+    ("message", "problem"),
+    [
+        (pb.Content(text="a", task="mbeir/cirr_task6"), r"^query\.task: there is no .*cirr_task7"),
+        (pb.Content(text="a", task="x" * 300), r"known: m2kr/\.\.\., mbeir/\.\.\.$"),
+        (pb.Content(text="a", task=""), "there is no task ''"),
+        (pb.Content(text="a", task="m2kr/wit", instruction="b"), "a task or an instruction, not"),
+    ],
+)
+def test_a_task_that_is_not_known_is_refused(message: pb.Content, problem: str) -> None:
+    with pytest.raises(InputError, match=problem):
+        raw_content(message, LIMITS, where="query")
+
+
 async def test_each_frame_and_their_order_tell_contents_apart() -> None:
     contents = [
         RawContent(frames=(RED, BLUE)),

@@ -88,6 +88,7 @@ def batch_search(
             text=None,
             image=None,
             instruction=None,
+            task=None,
             k=k,
             pipeline=pipeline,
             filter=filter,

@@ -71,6 +71,7 @@ def content(query: types.Query) -> content_pb2.Content:
         if image is None
         else content_pb2.Image(data=image if isinstance(image, bytes) else b""),
         instruction=query.instruction,
+        task=query.task,
         frames=[content_pb2.Image(data=frame) for frame in query.frames],
     )
 

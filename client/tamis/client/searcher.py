@@ -80,6 +80,7 @@ class Searcher(ABC, Generic[Events]):
         text: str | None = None,
         image: bytes | Path | None = None,
         instruction: str | None = None,
+        task: str | None = None,
         k: int = 10,
         pipeline: str | None = None,
         filter: Filterable | None = None,
@@ -101,6 +102,7 @@ class Searcher(ABC, Generic[Events]):
             text: The query's text, by name.
             image: The query's picture, by name.
             instruction: What kind of answer is wanted, for encoders trained with instructions.
+            task: One that the server knows an instruction for, such as ``mbeir/cirr_task7``.
             k: How many hits each stage returns.
             pipeline: One of the server's; None means its default.
             filter: Which documents may be found; see `tamis.client.filters`.
@@ -119,6 +121,7 @@ class Searcher(ABC, Generic[Events]):
             text=text,
             image=image,
             instruction=instruction,
+            task=task,
             k=k,
             pipeline=pipeline,
             filter=filter,

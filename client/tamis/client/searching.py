@@ -1,6 +1,6 @@
 """What a search sends. Pure functions."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ class SearchArguments(types.SearchOptions, total=False):
     text: str | None
     image: bytes | Path | None
     instruction: str | None
+    task: str | None
     k: int
     pipeline: str | None
     filter: filters.Filterable | None
@@ -51,6 +52,7 @@ def build(
     text: str | None,
     image: bytes | Path | None,
     instruction: str | None,
+    task: str | None,
     k: int,
     pipeline: str | None,
     filter: filters.Filterable | None,
@@ -65,7 +67,7 @@ def build(
     """
     if unknown := options.keys() - types.SearchOptions.__annotations__.keys():
         raise TypeError(f"search has no option {', '.join(sorted(unknown))}")
-    sought = _sought(query, text, image, instruction)
+    sought = _sought(query, types.Query(text, image, instruction, task=task))
     ready = options.get("representations", {})
     content = None if sought is None and ready else messages.content(sought or types.Query())
     request = retrieval_service_pb2.SearchRequest(
@@ -81,22 +83,14 @@ def build(
     return Search(request, _path(sought))
 
 
-def _sought(
-    query: types.Input | None,
-    text: str | None,
-    image: bytes | Path | None,
-    instruction: str | None,
-) -> types.Query | None:
+def _sought(query: types.Input | None, named: types.Query) -> types.Query | None:
+    """The query that was given by place, completed by what was given by name."""
     found = types.Query() if query is None else as_query(query)
-    twice = (found.text, text), (found.image, image), (found.instruction, instruction)
-    if any(None not in pair for pair in twice):
+    parts = {name: getattr(named, name) for name in ("text", "image", "instruction", "task")}
+    parts = {name: part for name, part in parts.items() if part is not None}
+    if any(getattr(found, name) is not None for name in parts):
         raise ValueError("the query is given twice: by place and by name")
-    whole = types.Query(
-        found.text if text is None else text,
-        found.image if image is None else image,
-        found.instruction if instruction is None else instruction,
-        found.frames,
-    )
+    whole = replace(found, **parts)
     return None if whole == types.Query() else whole
 
 

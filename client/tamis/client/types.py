@@ -19,12 +19,14 @@ class Query:
         instruction: What kind of answer is wanted, for encoders trained with instructions.
         frames: The bytes of a picture's file for each frame of a video, in their order; choose them
             evenly over the video. A server takes at most its `max_frames`.
+        task: One that the server knows an instruction for, such as ``mbeir/cirr_task7``, or None.
     """
 
     text: str | None = None
     image: bytes | Path | None = None
     instruction: str | None = None
     frames: Sequence[bytes] = field(default=(), repr=False)
+    task: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16tamis/v1/content.proto\x12\x08tamis.v1\"\x9f\x01\n\x07\x43ontent\x12\x11\n\x04text\x18\x01 \x01(\tH\x00\x88\x01\x01\x12#\n\x05image\x18\x02 \x01(\x0b\x32\x0f.tamis.v1.ImageH\x01\x88\x01\x01\x12\x18\n\x0binstruction\x18\x03 \x01(\tH\x02\x88\x01\x01\x12\x1f\n\x06\x66rames\x18\x04 \x03(\x0b\x32\x0f.tamis.v1.ImageB\x07\n\x05_textB\x08\n\x06_imageB\x0e\n\x0c_instruction\"\x15\n\x05Image\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16tamis/v1/content.proto\x12\x08tamis.v1\"\xbb\x01\n\x07\x43ontent\x12\x11\n\x04text\x18\x01 \x01(\tH\x00\x88\x01\x01\x12#\n\x05image\x18\x02 \x01(\x0b\x32\x0f.tamis.v1.ImageH\x01\x88\x01\x01\x12\x18\n\x0binstruction\x18\x03 \x01(\tH\x02\x88\x01\x01\x12\x1f\n\x06\x66rames\x18\x04 \x03(\x0b\x32\x0f.tamis.v1.Image\x12\x11\n\x04task\x18\x05 \x01(\tH\x03\x88\x01\x01\x42\x07\n\x05_textB\x08\n\x06_imageB\x0e\n\x0c_instructionB\x07\n\x05_task\"\x15\n\x05Image\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,7 +32,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tamis.v1.content_pb2', _glo
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CONTENT']._serialized_start=37
-  _globals['_CONTENT']._serialized_end=196
-  _globals['_IMAGE']._serialized_start=198
-  _globals['_IMAGE']._serialized_end=219
+  _globals['_CONTENT']._serialized_end=224
+  _globals['_IMAGE']._serialized_start=226
+  _globals['_IMAGE']._serialized_end=247
 # @@protoc_insertion_point(module_scope)

@@ -30,11 +30,16 @@ class Content(google.protobuf.message.Message):
     IMAGE_FIELD_NUMBER: builtins.int
     INSTRUCTION_FIELD_NUMBER: builtins.int
     FRAMES_FIELD_NUMBER: builtins.int
+    TASK_FIELD_NUMBER: builtins.int
     text: builtins.str
     """Words, in UTF-8. At most the server's `max_text_bytes`. Unset means there is none."""
     instruction: builtins.str
     """For a query: what kind of answer is wanted, for encoders that were trained with instructions
     ("Find a caption of this picture"). Encoders without instructions ignore it. Unset means none.
+    """
+    task: builtins.str
+    """For a query: a task that the server knows an instruction for, such as `mbeir/cirr_task7`. It
+    takes the place of `instruction`, which must then be unset. Unset means none.
     """
     @property
     def image(self) -> Global___Image:
@@ -54,13 +59,16 @@ class Content(google.protobuf.message.Message):
         image: Global___Image | None = ...,
         instruction: builtins.str | None = ...,
         frames: collections.abc.Iterable[Global___Image] | None = ...,
+        task: builtins.str | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_image", b"_image", "_instruction", b"_instruction", "_text", b"_text", "image", b"image", "instruction", b"instruction", "text", b"text"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_image", b"_image", "_instruction", b"_instruction", "_text", b"_text", "frames", b"frames", "image", b"image", "instruction", b"instruction", "text", b"text"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_image", b"_image", "_instruction", b"_instruction", "_task", b"_task", "_text", b"_text", "image", b"image", "instruction", b"instruction", "task", b"task", "text", b"text"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_image", b"_image", "_instruction", b"_instruction", "_task", b"_task", "_text", b"_text", "frames", b"frames", "image", b"image", "instruction", b"instruction", "task", b"task", "text", b"text"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_image", b"_image"]) -> typing.Literal["image"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_instruction", b"_instruction"]) -> typing.Literal["instruction"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_task", b"_task"]) -> typing.Literal["task"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_text", b"_text"]) -> typing.Literal["text"] | None: ...
 

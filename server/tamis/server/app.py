@@ -9,8 +9,7 @@ from typing import Any
 
 import grpc.aio
 
-from tamis.models import catalog
-from tamis.models import instructions
+from tamis.models import catalog, instructions
 from tamis.models.encoders import Encoder, TokenEncoder
 from tamis.models.errors import SettingsError
 from tamis.models.refiners import TextRefiner, VisualRefiner

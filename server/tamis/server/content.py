@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from PIL.Image import Image
 
+from tamis.models import instructions
 from tamis.models.errors import ImageError, InputError
 from tamis.models.runtimes.images import decode
 from tamis.models.types import Content, Modality, Side, parts_there
@@ -81,7 +82,7 @@ def raw_content(message: pb.Content, limits: Limits, *, where: str) -> RawConten
     """
     text = message.text if message.HasField("text") else None
     image = message.image.data if message.HasField("image") else None
-    instruction = message.instruction if message.HasField("instruction") else None
+    instruction = _instruction(message, where)
     frames = tuple(frame.data for frame in message.frames)
     if text is not None and not text.strip():
         raise InputError(f"{where}.text: is empty; leave it unset where there is none")
@@ -101,6 +102,18 @@ def raw_content(message: pb.Content, limits: Limits, *, where: str) -> RawConten
     for number, frame in enumerate(frames):
         _check_picture(frame, limits, f"{where}.frames[{number}]")
     return RawContent(text, image, instruction, frames, limits.max_image_pixels)
+
+
+def _instruction(message: pb.Content, where: str) -> str | None:
+    """The instruction itself, or that of the task: encoders and caches know no tasks."""
+    if not message.HasField("task"):
+        return message.instruction if message.HasField("instruction") else None
+    if message.HasField("instruction"):
+        raise InputError(f"{where}.task: give a task or an instruction, not both")
+    try:
+        return instructions.find(message.task).instruction
+    except InputError as error:
+        raise InputError(f"{where}.task: {error}") from error
 
 
 def _check_picture(data: bytes, limits: Limits, where: str) -> None:

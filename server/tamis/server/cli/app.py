@@ -187,6 +187,12 @@ def search(
     image: Annotated[
         Path | None, typer.Option("--image", "-i", help="A picture to search with.")
     ] = None,
+    instruction: Annotated[
+        str | None, typer.Option(help="What kind of answer is wanted, in words.")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="One with a known instruction, as mbeir/cirr_task7.")
+    ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="Hits of each stage.")] = 10,
     pipeline: Annotated[str | None, typer.Option(help="One of the server's.")] = None,
     filters: Annotated[
@@ -208,6 +214,8 @@ def search(
         stream = client.search(
             text=text,
             image=image,
+            instruction=instruction,
+            task=task,
             collection=collection,
             k=k,
             pipeline=pipeline,
