@@ -17,7 +17,7 @@ from tamis.models.runtimes.folder import ModelFolder, Recipe
 from tamis.models.runtimes.pairs import PairTokenizer
 from tamis.models.runtimes.usage import spend
 
-ROOM = 4_096  # tokens that one run reads: enough to fill the cores, small enough for their caches
+ROOM = 1_024  # tokens that one run reads: more fill no core better, and pad more
 
 
 @dataclass(frozen=True, kw_only=True)
