@@ -189,7 +189,8 @@ def _real(
     asked = Tokenizer.open(folder, max_length=recipe.query_tokens - 1).encode(texts)
     read = Tokenizer.open(folder, max_length=recipe.document_tokens - 1).encode(texts)
     ids, mask = filled(asked.marked(recipe.query_marker), recipe)
-    features, patches = Image(model, "query")(pixels)
+    # In one piece: torch's exporter cannot write how a view of another tensor strides.
+    features, patches = (seen.contiguous() for seen in Image(model, "query")(pixels))
     regions = {"features": torch.stack([features, features.flip(0)], dim=1)}
     query = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
     inputs = read.marked(recipe.document_marker).inputs()
