@@ -148,7 +148,7 @@ class Batcher(Generic[In, Out]):
         Raises:
             OverloadedError: `max_queued` inputs are waiting already, or those before it leave no
                 time to have the result by the deadline.
-            DeadlineError: The queue moved more slowly than was expected.
+            DeadlineError: It takes longer by itself, or the queue was slower than expected.
         """
         loop = asyncio.get_running_loop()
         now, cost = loop.time(), self._cost(item)
@@ -164,7 +164,8 @@ class Batcher(Generic[In, Out]):
         An idle model refuses nothing: the estimate may be wrong, and only work corrects it.
 
         Raises:
-            OverloadedError: There is no room, or no time.
+            OverloadedError: There is no room, or no time because of others.
+            DeadlineError: There would be no time even alone.
         """
         if len(self) >= self._settings.max_queued:
             self._metrics.shed("queue")
@@ -172,8 +173,13 @@ class Batcher(Generic[In, Out]):
         lanes = (self._interactive, self._bulk) if bulk else (self._interactive,)
         ahead = sum(waiting.cost for lane in lanes for waiting in lane)
         busy_s = max(self._free_at - now, 0.0)
-        ready_s = busy_s + self._pace.seconds(ahead + cost)
+        alone_s, ready_s = self._pace.seconds(cost), busy_s + self._pace.seconds(ahead + cost)
         if (ahead or busy_s) and ready_s > left_s:
+            if alone_s > left_s:
+                self._metrics.deadline_expired("queue")
+                raise DeadlineError(
+                    f"{self._name}: no time was left: it takes {1000 * alone_s:.0f} ms by itself"
+                )
             self._metrics.shed("time")
             raise OverloadedError(
                 f"{self._name}: those before it take {1000 * ready_s:.0f} ms; it has "
