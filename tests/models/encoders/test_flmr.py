@@ -17,11 +17,12 @@ from tiny_flmr import config_of, inputs_and_outputs, write_flmr
 from tamis.models import catalog
 from tamis.models.blocks.similarity import max_sim
 from tamis.models.encoders import Encoder
-from tamis.models.encoders.flmr import FLMR, FLMRRecipe, filled, query_rows
+from tamis.models.encoders.flmr import FLMR
 from tamis.models.errors import ModelError
 from tamis.models.export.draft import Options
 from tamis.models.export.exporting import export
 from tamis.models.runtimes.folder import NAME, ModelFolder
+from tamis.models.runtimes.multimodal_rows import FLMRRecipe, filled, query_rows
 from tamis.models.types import Content, Side
 
 CASES = golden_cases("preflmr") + golden_cases("flmr")

@@ -9,13 +9,13 @@ from PIL import Image as Pillow
 from tokenizers import AddedToken, BertWordPieceTokenizer
 from torch import Tensor
 
-from tamis.models.encoders.flmr import FLMRRecipe, filled
 from tamis.models.errors import ModelError
 from tamis.models.export.checkpoint import Checkpoint, load
 from tamis.models.export.draft import Draft
 from tamis.models.export.preprocessing import transform
 from tamis.models.export.texts import TEXTS
 from tamis.models.networks.flmr import BERT_BASE, Flmr, Image, Side, complete, separate
+from tamis.models.runtimes.multimodal_rows import FLMRRecipe, filled
 from tamis.models.runtimes.tokenizer import Tokenizer
 
 DOCUMENT_TOKENS = 512

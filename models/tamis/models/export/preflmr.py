@@ -1,9 +1,9 @@
 """Exports PreFLMR, whose graphs are FLMR's with patches mapped among the words."""
 
-from tamis.models.encoders.flmr import FLMRRecipe
 from tamis.models.export import flmr
 from tamis.models.export.checkpoint import Checkpoint
 from tamis.models.export.draft import Draft
+from tamis.models.runtimes.multimodal_rows import FLMRRecipe
 
 
 def reads(checkpoint: Checkpoint) -> bool:
