@@ -43,6 +43,7 @@ def test_numbers_and_letters_are_read_wherever_they_stand() -> None:
     assert parse_numbers("[2] > [3] > [1]", 3) == (1, 2, 0)
     assert parse_letters("I'd say [B] > C > (A).", 3) == (1, 2, 0)
     assert parse_letters("BA is a word, and so is A1", 3) == (0, 1, 2)
+    assert parse_letters("AB", 20) == (11, *range(11), *range(12, 20))  # 12, as rank_llm reads it
 
 
 def test_what_was_thought_before_the_answer_does_not_count() -> None:

@@ -1,11 +1,8 @@
 """Orders that language models write, made whole: whatever was written, each place comes once."""
 
 import math
-import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-
-LETTER = re.compile(r"(?<![^\W\d_])[A-Z](?![^\W\d_])")  # a capital that is no part of a word
 
 
 def repaired(places: Iterable[int], count: int) -> tuple[int, ...]:
@@ -33,20 +30,32 @@ def parse_numbers(text: str, count: int) -> tuple[int, ...]:
     Every run of digits counts as a number, wherever it stands. Digits of any script are read, and
     so are those in circles, in brackets and as exponents.
     """
-    digits = "".join(_digit(character) for character in text)
-    # Longer than the largest place is out of range, and may be too long to be read at all.
-    numbers = (run.lstrip("0") for run in digits.split())
-    return repaired((int(n) - 1 for n in numbers if 0 < len(n) <= len(str(count))), count)
+    return _named("".join(_digit(character) for character in text), count)
 
 
 def parse_letters(text: str, count: int) -> tuple[int, ...]:
-    """The order that a text such as ``[B] > [A] > [C]`` names; words are not read."""
-    return repaired((ord(letter) - ord("A") for letter in LETTER.findall(text)), count)
+    """The order that a text such as ``[B] > [A] > [C]`` names, A being the first.
+
+    As published: letters that stand together are written as one number, ``BA`` as 21, so that most
+    words are out of range.
+    """
+    return _named("".join(_number(character) for character in text), count)
 
 
 def after_reasoning(text: str) -> str:
     """What a reasoning model writes after its last ``</think>``; all of it where there is none."""
     return text.rpartition("</think>")[2]
+
+
+def _named(digits: str, count: int) -> tuple[int, ...]:
+    """The order of some numbers apart by blanks, counting from 1."""
+    # Longer than the largest place is out of range, and may be too long to be read at all.
+    numbers = (run.lstrip("0") for run in digits.split())
+    return repaired((int(n) - 1 for n in numbers if 0 < len(n) <= len(str(count))), count)
+
+
+def _number(character: str) -> str:
+    return str(ord(character) - ord("A") + 1) if character.isalpha() else " "
 
 
 def _digit(character: str) -> str:
