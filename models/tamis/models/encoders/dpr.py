@@ -6,41 +6,31 @@ lengths included.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import ClassVar
 
-from tamis.models.encoders import Encoder
-from tamis.models.runtimes import Session
 from tamis.models.runtimes.batched import run_texts
-from tamis.models.runtimes.folder import EncoderRecipe, ModelFolder
-from tamis.models.runtimes.tokenizer import SPECIAL, Tokenizer, estimate
-from tamis.models.types import Content, Encoding, Head, Kind, Modality, Paper, Side
+from tamis.models.runtimes.folder_encoder import TextEncoder, TextRecipe
+from tamis.models.runtimes.tokenizer import SPECIAL
+from tamis.models.types import Content, Encoding, Head, Kind, Paper, Side
 
 __all__ = ("DPR",)
 
 
 @dataclass(frozen=True, kw_only=True)
-class DPRRecipe(EncoderRecipe):
+class DPRRecipe(TextRecipe):
     """DPR's `model.toml`.
 
     Attributes:
-        max_tokens: Tokens of one text that are read, special ones included.
         titles: Whether the first line of a document of several lines is its title, which is read
             as a text of its own: [CLS] title [SEP] passage [SEP].
     """
 
-    max_tokens: int
     titles: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
-class DPR(Encoder):
-    """Two BERTs: the graph `query` embeds queries, the graph `document` documents.
-
-    Attributes:
-        folder: As `tamis export` makes it.
-        threads: Threads that one batch may use; 0 for one a core.
-    """
+class DPR(TextEncoder[DPRRecipe]):
+    """Two BERTs: the graph `query` embeds queries, the graph `document` documents."""
 
     paper: ClassVar = Paper(
         "Dense Passage Retrieval for Open-Domain Question Answering",
@@ -52,47 +42,18 @@ class DPR(Encoder):
         "without a projection"
     )
     departs: ClassVar = "a document's first line is its title; passages are not cut to 100 words"
-    modalities: ClassVar = frozenset({Modality.TEXT})
-
-    folder: str
-    threads: int = 0
-
-    def __post_init__(self) -> None:
-        _ = self._tokenizer, self._sessions  # a missing file is found now, not by a query
-
-    @cached_property
-    def _model(self) -> ModelFolder[DPRRecipe]:
-        return ModelFolder.open(self.folder, DPRRecipe, "dpr")
-
-    @cached_property
-    def _tokenizer(self) -> Tokenizer:
-        return self._model.tokenizer(max_length=self._model.recipe.max_tokens)
-
-    @cached_property
-    def _sessions(self) -> dict[Side, Session]:
-        return {side: self._model.session(side, threads=self.threads) for side in Side}
+    method: ClassVar = "dpr"
+    recipe: ClassVar = DPRRecipe
+    graphs: ClassVar = tuple(Side)
 
     @property
     def heads(self) -> Mapping[str, Head]:
-        recipe = self._model.recipe
+        recipe = self._recipe
         return {"dense": Head(Kind.DENSE, recipe.dim, recipe.space, dot=True)}
 
     @property
-    def fingerprint(self) -> str:
-        return self._model.fingerprint
-
-    @property
-    def runtime(self) -> str:
-        return self._sessions[Side.QUERY].runtime
-
-    def cost(self, content: Content) -> int:
-        """An estimate of the tokens, which costs no tokenizing."""
-        return estimate(content.text, self._model.recipe.max_tokens)
-
-    def truncates(self, content: Content) -> bool:
-        """Whether the end of the content's text is not read."""
-        room = self._model.recipe.max_tokens - SPECIAL - 1  # a title has a [SEP] of its own
-        return self._tokenizer.exceeds(content.text or "", room)
+    def _room(self) -> int:
+        return self._recipe.max_tokens - SPECIAL - 1  # a title has a [SEP] of its own
 
     def encode(self, contents: Sequence[Content], side: Side) -> list[Encoding]:
         texts = [self._parts(content.text or "", side) for content in contents]
@@ -101,6 +62,6 @@ class DPR(Encoder):
 
     def _parts(self, text: str, side: Side) -> str | tuple[str, str]:
         title, line_end, passage = text.strip().partition("\n")
-        if side is Side.QUERY or not line_end or not self._model.recipe.titles:
+        if side is Side.QUERY or not line_end or not self._recipe.titles:
             return text.strip()
         return title.strip(), passage.strip()

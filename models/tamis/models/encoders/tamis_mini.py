@@ -13,11 +13,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from tamis.models.encoders import Encoder
 from tamis.models.errors import ModelError
 from tamis.models.runtimes import Session
 from tamis.models.runtimes.fit import WHITE, fit
 from tamis.models.runtimes.folder import EncoderRecipe, ModelFolder
+from tamis.models.runtimes.folder_encoder import FolderEncoder
 from tamis.models.types import Content, Encoding, Head, Kind, Modality, Side, VisualTokens
 
 __all__ = ("TamisMini",)
@@ -53,34 +53,32 @@ class TamisMiniRecipe(EncoderRecipe):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TamisMini(Encoder):
+class TamisMini(FolderEncoder[TamisMiniRecipe]):
     """A small vision tower whose every patch lies in the space of a sentence encoder.
 
     Attributes:
         folder: Where its `model.toml` is; empty for the one that ships with tamis.
         precision: Of the arithmetic: ``float32``, or ``int8``, which is smaller and rounds by what
             else is in the batch.
-        threads: Threads that one batch may use; 0 for one a core.
     """
 
     checked: ClassVar = "its PyTorch network, when it is exported"
     departs: ClassVar = "no paper: trained by `tamis.models.train.mini` for tamis itself"
     modalities: ClassVar = frozenset({Modality.IMAGE})
+    method: ClassVar = "tamis_mini"
+    recipe: ClassVar = TamisMiniRecipe
 
     folder: str = ""
     precision: str = "float32"
-    threads: int = 0
 
     def __post_init__(self) -> None:
         if self.precision not in GRAPHS:
             raise ValueError(f"precision must be {' or '.join(GRAPHS)}, not {self.precision!r}")
-        _ = self._session  # a missing file is found now, not by a query
+        super().__post_init__()
 
     @cached_property
     def _model(self) -> ModelFolder[TamisMiniRecipe]:
-        return ModelFolder.open(
-            self.folder or OWN, TamisMiniRecipe, "tamis_mini", choose=self._chosen
-        )
+        return ModelFolder.open(self.folder or OWN, self.recipe, self.method, choose=self._chosen)
 
     def _chosen(self, declared: TamisMiniRecipe) -> TamisMiniRecipe:
         where = self.folder or OWN
@@ -96,38 +94,30 @@ class TamisMini(Encoder):
         return replace(declared, precision=self.precision, files=files)
 
     @cached_property
-    def _session(self) -> Session:
-        return self._model.session(GRAPHS[self.precision], threads=self.threads)
+    def _sessions(self) -> dict[str, Session]:
+        return {"vision": self._model.session(GRAPHS[self.precision], threads=self.threads)}
 
     @property
     def heads(self) -> Mapping[str, Head]:
-        recipe = self._model.recipe
+        recipe = self._recipe
         return {
             "dense": Head(Kind.DENSE, recipe.dim, recipe.space),
             "tokens": Head(Kind.MULTI, recipe.dim, recipe.space),
         }
 
-    @property
-    def fingerprint(self) -> str:
-        return self._model.fingerprint
-
-    @property
-    def runtime(self) -> str:
-        return self._session.runtime
-
     def cost(self, content: Content) -> int:
         """The patches that are looked at."""
-        rows, columns = self._model.recipe.grid
+        rows, columns = self._recipe.grid
         return rows * columns
 
     def encode(self, contents: Sequence[Content], side: Side) -> list[Encoding]:
-        size, grid = self._model.recipe.image_size, self._model.recipe.grid
+        size, grid = self._recipe.image_size, self._recipe.grid
         seen = [i for i, content in enumerate(contents) if content.image is not None]
         encodings = [Encoding({})] * len(contents)
         if not seen:
             return encodings
         pixels = np.stack([fit(image, size) for c in contents if (image := c.image) is not None])
-        made = self._session.run({"pixels": pixels})
+        made = self._sessions["vision"].run({"pixels": pixels})
         positions = np.arange(grid[0] * grid[1])
         for row, i in enumerate(seen):
             # Copies: a view that a cache keeps would keep its whole batch.
