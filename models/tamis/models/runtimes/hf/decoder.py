@@ -5,8 +5,7 @@ from call to call; a row that has one is read from there on, in a batch of its o
 positions and sliding windows are those of the whole row.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,31 +24,25 @@ from transformers import (
 from tamis.models.errors import InputError
 from tamis.models.runtimes.hf.loading import Checkpoint
 from tamis.models.runtimes.hf.model import HfModel
-from tamis.models.runtimes.hf.prefixes import Prefixes, copies, first
+from tamis.models.runtimes.hf.prefixes import copies, first, size
 from tamis.models.runtimes.hf.sight import BY_TOKEN, Sight
 from tamis.models.runtimes.language import Prompt
+from tamis.models.runtimes.prefixes import Prefixes
+from tamis.models.runtimes.rows import Row, begun, by_head, check_length
 from tamis.models.runtimes.texts import up_to
 
-Pick = Callable[["Row", Tensor], np.ndarray]
+Pick = Callable[["SeenRow", Tensor], np.ndarray]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One sequence to read.
+class SeenRow(Row):
+    """One sequence to read, with images or without.
 
     Attributes:
-        ids: Its tokens.
         seen: What the network is given of images: by token, or by image.
-        head: How many of the first tokens are the same from query to query.
-        key: Tells heads apart.
-        first: The first position whose logits are wanted; those up to the last one are.
     """
 
-    ids: list[int]
     seen: Mapping[str, Tensor] = field(default_factory=dict)
-    head: int = 0
-    key: Hashable = None
-    first: int = 0
 
 
 class Decoder(HfModel):
@@ -65,7 +58,7 @@ class Decoder(HfModel):
         tokenizer = processor.tokenizer if processor else checkpoint.tokenizer()
         super().__init__(checkpoint, network, tokenizer)
         self._sight = Sight(processor, network) if processor else None
-        self._prefixes = Prefixes(checkpoint.cache_bytes)
+        self._prefixes = Prefixes[DynamicCache](checkpoint.cache_bytes, size)
 
     @property
     def reads_images(self) -> bool:
@@ -83,7 +76,7 @@ class Decoder(HfModel):
         pairs = zip(prompts, spans, strict=True)
         rows = [self._row(prompt, after=self._reading.texts.ids(span)) for prompt, span in pairs]
 
-        def likelihoods(row: Row, logits: Tensor) -> np.ndarray:
+        def likelihoods(row: SeenRow, logits: Tensor) -> np.ndarray:
             told = torch.tensor(row.ids[row.first + 1 :], device=logits.device)
             # The last position tells of a token that is not there.
             found = logits[:-1].log_softmax(-1).gather(1, told[:, None])[:, 0]
@@ -113,35 +106,23 @@ class Decoder(HfModel):
         rows = [self._row(prompt) for prompt in prompts]
         return self._each(rows, lambda _, logits: pick(logits[-1]).cpu().numpy())
 
-    def _row(self, prompt: Prompt, *, after: Sequence[int] = (), room: int = 0) -> Row:
+    def _row(self, prompt: Prompt, *, after: Sequence[int] = (), room: int = 0) -> SeenRow:
         """A prompt's tokens, and `after` them those of a span.
 
         Raises:
             InputError: They are more than the model reads.
         """
         seen: Mapping[str, Tensor] = {}
-        texts, head, key = self._reading.texts, 0, None
+        texts = self._reading.texts
         if prompt.images and self._sight is None:
             raise InputError("the prompt has images, and the model reads none")
         if prompt.images and self._sight is not None:
             ids, seen, head, key = self._sight.read(prompt, texts)
-        elif prompt.messages:
-            ids = texts.rendered(self._rendered(prompt))
         else:
-            ids = [*texts.start, *texts.ids(prompt.prefix)]
-            # Its last token stays outside: a span may begin right after it.
-            head = max(0, len(ids) - 1) if prompt.prefix else 0
-            key = tuple(ids[:head])
-            ids += texts.ids(prompt.text)
-        ids += texts.ids(prompt.answer)
-        if not ids:
-            raise InputError("the prompt is empty, and the model has no token that begins a text")
-        if len(ids) + len(after) + room > self.max_tokens:
-            raise InputError(
-                f"{len(ids) + len(after)} tokens and {room} for the answer; the model reads "
-                f"{self.max_tokens}"
-            )
-        return Row([*ids, *after], seen, head, key, first=len(ids) - 1)
+            ids, head, key = begun(prompt, texts, self._rendered)
+        ids = [*ids, *texts.ids(prompt.answer)]
+        check_length(ids, after, room, max_tokens=self.max_tokens)
+        return SeenRow([*ids, *after], head, key, first=len(ids) - 1, seen=seen)
 
     def _rendered(self, prompt: Prompt) -> str:
         turns = [self._reading.texts.harmless(message) for message in prompt.messages]
@@ -152,26 +133,21 @@ class Decoder(HfModel):
         )
         return str(rendered)
 
-    def _each(self, rows: Sequence[Row], pick: Pick) -> list[np.ndarray]:
+    def _each(self, rows: Sequence[SeenRow], pick: Pick) -> list[np.ndarray]:
         """What `pick` takes of each row's logits, from its first position on."""
         found: dict[int, np.ndarray] = {}
-        shared: dict[Hashable, list[int]] = defaultdict(list)
-        uses = Counter(row.key for row in rows if row.head)
-        alone = []
-        for i, row in enumerate(rows):
-            held = row.head and (uses[row.key] > 1 or self._prefixes.get(row.key) is not None)
-            shared[row.key].append(i) if held else alone.append(i)
+        alone, shared = by_head(rows, lambda key: self._prefixes.get(key) is not None)
         for group in self._batches([len(rows[i].ids) for i in alone]):
             batch = [alone[i] for i in group]
             found |= zip(batch, self._whole([rows[i] for i in batch], pick), strict=True)
-        for members in shared.values():
+        for members in shared:
             state = self._state(rows[members[0]])
             for group in self._batches([len(rows[i].ids) - rows[i].head for i in members]):
                 batch = [members[i] for i in group]
                 found |= zip(batch, self._tails([rows[i] for i in batch], state, pick), strict=True)
         return [found[i] for i in range(len(rows))]
 
-    def _whole(self, rows: Sequence[Row], pick: Pick) -> list[np.ndarray]:
+    def _whole(self, rows: Sequence[SeenRow], pick: Pick) -> list[np.ndarray]:
         inputs = self._inputs(rows)
         keeps = self._prefixes.max_bytes > 0 and any(row.head for row in rows)
         cache = DynamicCache(config=self._network.config) if keeps else None
@@ -182,20 +158,20 @@ class Decoder(HfModel):
                     self._prefixes.put(row.key, first(cache, i, row.head))
         return picked
 
-    def _tails(self, rows: Sequence[Row], state: DynamicCache, pick: Pick) -> list[np.ndarray]:
+    def _tails(self, rows: Sequence[SeenRow], state: DynamicCache, pick: Pick) -> list[np.ndarray]:
         head = rows[0].head
-        inputs = self._inputs([Row(row.ids[head:]) for row in rows])
+        inputs = self._inputs([SeenRow(row.ids[head:]) for row in rows])
         before = inputs["attention_mask"].new_ones(len(rows), head)
         inputs["attention_mask"] = torch.cat([before, inputs["attention_mask"]], dim=1)
         past = copies(state, len(rows))
         return self._forward(rows, inputs, head, pick, past_key_values=past, use_cache=True)
 
-    def _state(self, row: Row) -> DynamicCache:
+    def _state(self, row: SeenRow) -> DynamicCache:
         """The state of a row's head, kept for the next call."""
         state = self._prefixes.get(row.key)
         if state is None:
             state = DynamicCache(config=self._network.config)
-            inputs = self._inputs([Row(row.ids[: row.head], row.seen)])
+            inputs = self._inputs([SeenRow(row.ids[: row.head], seen=row.seen)])
             with self._run(inputs["attention_mask"]):
                 self._network(**inputs, past_key_values=state, use_cache=True, logits_to_keep=1)
             self._prefixes.put(row.key, state)
@@ -203,7 +179,7 @@ class Decoder(HfModel):
 
     def _forward(
         self,
-        rows: Sequence[Row],
+        rows: Sequence[SeenRow],
         inputs: Mapping[str, Tensor],
         skipped: int,
         pick: Pick,
@@ -221,7 +197,7 @@ class Decoder(HfModel):
             for row, logits in zip(rows, made, strict=True)
         ]
 
-    def _inputs(self, rows: Sequence[Row], *, side: str = "right") -> dict[str, Tensor]:
+    def _inputs(self, rows: Sequence[SeenRow], *, side: str = "right") -> dict[str, Tensor]:
         ids, mask = self._padded((row.ids for row in rows), side=side)
         inputs = {"input_ids": ids, "attention_mask": mask}
         for name in {name for row in rows for name in row.seen}:

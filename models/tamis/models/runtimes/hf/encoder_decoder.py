@@ -16,9 +16,8 @@ from tamis.models.errors import InputError
 from tamis.models.runtimes.hf.loading import Checkpoint
 from tamis.models.runtimes.hf.model import HfModel
 from tamis.models.runtimes.language import Prompt
+from tamis.models.runtimes.rows import Asked, sides
 from tamis.models.runtimes.texts import up_to
-
-Asked = tuple[list[int], list[int]]  # the encoder's ids and the decoder's
 
 
 class EncoderDecoder(HfModel):
@@ -49,7 +48,7 @@ class EncoderDecoder(HfModel):
         asked = [self._asked(prompt) for prompt in prompts]
         begun = [len(answer) for _, answer in asked]
         # The last token is never read, only told of.
-        whole = [(e, [*d, *ids[:-1]]) for (e, d), ids in zip(asked, told, strict=True)]
+        whole = [Asked(e, [*d, *ids[:-1]]) for (e, d), ids in zip(asked, told, strict=True)]
 
         def likelihoods(i: int, logits: Tensor) -> np.ndarray:
             ids = torch.tensor(told[i], dtype=torch.long, device=logits.device)
@@ -86,17 +85,7 @@ class EncoderDecoder(HfModel):
         return start
 
     def _asked(self, prompt: Prompt) -> Asked:
-        """A prompt's tokens.
-
-        Raises:
-            InputError: They are more than the model reads, or no text.
-        """
-        if prompt.images or prompt.messages:
-            raise InputError("the model reads texts, not images or conversations")
-        ids = self._reading.texts.whole(prompt.prefix + prompt.text)
-        if len(ids) > self.max_tokens:
-            raise InputError(f"{len(ids)} tokens; the model reads {self.max_tokens}")
-        return ids, [self._start, *self._reading.texts.ids(prompt.answer)]
+        return sides(prompt, self._reading.texts, start=self._start, max_tokens=self.max_tokens)
 
     def _last(
         self, prompts: Sequence[Prompt], pick: Callable[[Tensor], Tensor]
