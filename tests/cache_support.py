@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 
-from tamis.server.config import CacheSettings
+from tamis.server.cache.settings import CacheSettings
 
 
 class Clock:

@@ -19,7 +19,7 @@ from redis_server import running
 from tamis.models.types import Side
 from tamis.server.cache import codec, keys
 from tamis.server.cache.embeddings import EmbeddingCache, Representations
-from tamis.server.config import CacheSettings
+from tamis.server.cache.settings import CacheSettings
 
 RUNS = 3_000
 CALLERS = 1_000

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from tamis.models.errors import SettingsError
+from tamis.server.cache.settings import CacheSettings
 from tamis.server.config import (
     BatchSettings,
-    CacheSettings,
     Limits,
     ServerSettings,
     StoreSettings,

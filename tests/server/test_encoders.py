@@ -15,7 +15,8 @@ from tamis.models.encoders import Encoder, TokenEncoder, TokenStates
 from tamis.models.errors import SettingsError
 from tamis.models.types import Content, Encoding, Head, Kind, Modality, Side
 from tamis.server.cache.embeddings import EmbeddingCache, Source
-from tamis.server.config import BatchSettings, CacheSettings
+from tamis.server.cache.settings import CacheSettings
+from tamis.server.config import BatchSettings
 from tamis.server.content import RawContent
 from tamis.server.encoders import Encoders
 from tamis.server.errors import NotFoundError

@@ -7,6 +7,7 @@ from typing import Any
 
 from tamis.models.errors import SettingsError
 from tamis.models.settings import build
+from tamis.server.cache.settings import CacheSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,28 +78,6 @@ class BatchSettings:
             raise ValueError(f"max_padding must be from 0 to below 1, not {self.max_padding}")
         if self.free_padding < 0:
             raise ValueError(f"free_padding must be at least 0, not {self.free_padding}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CacheSettings:
-    """What is remembered of query embeddings.
-
-    Attributes:
-        local_bytes: Bytes that this process keeps; 0 turns the tier off.
-        redis_url: Such as ``redis://localhost:6379/0``; empty turns the tier off.
-        redis_timeout_ms: How long a search waits for Redis, in milliseconds, before it goes on
-            without it.
-        redis_ttl_s: How long Redis keeps an entry, in seconds.
-        breaker_failures: Failures in a row after which Redis is left alone for a while.
-        breaker_pause_s: How long it is left alone, in seconds.
-    """
-
-    local_bytes: int = 64 << 20
-    redis_url: str = ""
-    redis_timeout_ms: float = 5.0
-    redis_ttl_s: int = 86_400
-    breaker_failures: int = 5
-    breaker_pause_s: float = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from redis_server import RedisServer
 from tamis.models.types import Representation
 from tamis.server.cache import codec, redis
 from tamis.server.cache.embeddings import EmbeddingCache, Policy, Representations, Source
-from tamis.server.config import CacheSettings
+from tamis.server.cache.settings import CacheSettings
 from tamis.server.metrics import Metrics
 
 KEY = EmbeddingCache.key("f00d", "0" * 32)

@@ -11,10 +11,9 @@ import uvloop
 from cache_support import Clock, garbage_server, settings, took_s
 from redis_server import RedisServer
 
-from tamis.models.errors import SettingsError
 from tamis.server.cache import redis
 from tamis.server.cache.redis import MAX_PENDING, MAX_PENDING_BYTES, READS, RedisTier
-from tamis.server.config import CacheSettings
+from tamis.server.cache.settings import CacheSettings
 
 SHORT_MS = 50.0
 SLACK_S = 0.4  # less than BACKGROUND_S: nobody waited for that
@@ -421,8 +420,3 @@ async def test_closing_does_not_wait_for_a_frozen_redis(
     tier.set("a", b"ours" * 100_000)
     await tier.get("a")
     assert await took_s(tier.close()) < 1.0
-
-
-def test_an_address_that_is_none_is_refused_at_once() -> None:
-    with pytest.raises(SettingsError, match=r"cache\.redis_url: "):
-        RedisTier(settings("localhost:6379"), ours)

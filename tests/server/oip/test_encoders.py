@@ -12,7 +12,8 @@ from tamis.models.encoders import Encoder
 from tamis.models.errors import InputError, SettingsError
 from tamis.models.types import Content, Encoding, Head, Kind, Modality, Side, Sparse
 from tamis.server.cache.embeddings import EmbeddingCache
-from tamis.server.config import BatchSettings, CacheSettings, Limits
+from tamis.server.cache.settings import CacheSettings
+from tamis.server.config import BatchSettings, Limits
 from tamis.server.encoders import Encoders
 from tamis.server.oip.encoders import EncoderModel
 from tamis.server.oip.messages import ModelInferRequest

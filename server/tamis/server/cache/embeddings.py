@@ -11,7 +11,7 @@ from tamis.models.types import Representation
 from tamis.server.cache import TierStats, codec, keys
 from tamis.server.cache.local import LocalTier
 from tamis.server.cache.redis import RedisTier
-from tamis.server.config import CacheSettings
+from tamis.server.cache.settings import CacheSettings
 from tamis.server.metrics import Metrics
 
 Representations = Mapping[str, Representation]

@@ -6,15 +6,12 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import ResponseError
 
-from tamis.models.errors import SettingsError
 from tamis.server.cache import TierStats
 from tamis.server.cache.breaker import Breaker
-from tamis.server.config import CacheSettings
+from tamis.server.cache.connection import connect
+from tamis.server.cache.settings import CacheSettings
 from tamis.server.metrics import CacheMetrics, Metrics
 
 V = TypeVar("V")
@@ -46,7 +43,7 @@ class RedisTier(Generic[V]):
         clock: For the breaker; in seconds.
 
     Raises:
-        SettingsError: The URL is not one that the client reads.
+        SettingsError: See `connect`.
     """
 
     def __init__(
@@ -63,18 +60,8 @@ class RedisTier(Generic[V]):
         self._metrics = metrics or Metrics().cache("redis", "any")
         self._breaker = Breaker(settings.breaker_failures, settings.breaker_pause_s, clock)
         limit_s = max(BACKGROUND_S, self._timeout_s)
-        try:
-            self._redis: Redis = Redis.from_url(
-                settings.redis_url,
-                socket_timeout=limit_s,
-                socket_connect_timeout=limit_s,
-                retry=Retry(NoBackoff(), 0),  # some defaults of the client retry for seconds
-                max_connections=READS + SPARE,
-                protocol=2,  # one round trip less to connect than RESP3
-                driver_info=None,  # else each connection looks for its package on the disk
-            )
-        except ValueError as error:
-            raise SettingsError(f"cache.redis_url: {error}") from error
+        self._connection = connect(settings, limit_s=limit_s, max_connections=READS + SPARE)
+        self._redis = self._connection.client
         self._slots = asyncio.Semaphore(READS)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._pending: dict[str, bytes] = {}
@@ -147,17 +134,18 @@ class RedisTier(Generic[V]):
         removed = 0
         try:
             async with asyncio.timeout(PURGE_S):
-                cursor: Any = 0
-                while True:
-                    cursor, keys = await self._redis.scan(cursor, f"{prefix}*", PURGE_KEYS)
-                    if keys:
+                keys: list[bytes] = []
+                async for key in self._redis.scan_iter(f"{prefix}*", PURGE_KEYS):
+                    keys.append(key)
+                    if len(keys) == PURGE_KEYS:
                         removed += await self._redis.unlink(*keys)
-                    if not int(cursor):
-                        return removed
+                        keys.clear()
+                if keys:
+                    removed += await self._redis.unlink(*keys)
         except Exception as error:  # noqa: BLE001 - see `get`
             self._errors += 1
             logger.warning("redis: purge of %s* ended early: %s", prefix, _said(error))
-            return removed
+        return removed
 
     async def warm_up(self) -> None:
         """Connects ahead of the first search; without it, the first look-ups may be misses."""
@@ -176,7 +164,7 @@ class RedisTier(Generic[V]):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         try:
-            await self._redis.aclose()
+            await self._connection.close()
         except Exception as error:  # noqa: BLE001 - see `get`
             logger.debug("redis: while disconnecting: %s", _said(error))
 
