@@ -54,7 +54,8 @@ def put(folder: Path, files: dict[str, bytes]) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["serve"], ["index"], ["search"], ["collections"], ["info"], ["demo"]]
+    "command",
+    [[], ["serve"], ["index"], ["search"], ["collections"], ["info"], ["demo"], ["evaluate"]],
 )
 async def test_help_is_plain_ascii_in_a_pipe(command: list[str]) -> None:
     run = await tamis(*command, "--help")

@@ -1,11 +1,8 @@
 """`tamis demo`: real pictures, a real server, three kinds of query, and what came of them."""
 
 import io
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,10 +18,11 @@ from tamis.client import (
     StageResult,
     StageSkipped,
 )
-from tamis.models.errors import ImageError, TamisError
+from tamis.models.errors import ImageError
 from tamis.models.runtimes.images import decode
 from tamis.models.train.stamps import PicturesError, captioned, stamps
 from tamis.server.cli.tables import print_table
+from tamis.server.own_server import serving
 from tamis.server.show import Shown, sheet
 
 COLLECTION = "demo"
@@ -32,7 +30,6 @@ K = 5
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 SVG_SIDE = 384  # pixels that a drawing is rendered at
 MAX_PIXELS = 40_000_000
-START_S = 120  # how long the server may take to start
 
 # The stamps' queries. The pictures that are searched with are left out of the index.
 TEXT = "a small bird with a red breast"
@@ -80,7 +77,7 @@ def main(
     if not listed:
         raise PicturesError(f"{folder}: no pictures ({', '.join(SUFFIXES)}) in this folder")
     queries, asked = _queries(listed, own=pictures is not None)
-    with tempfile.TemporaryDirectory(dir=out) as data, _serving(Path(data)) as target:
+    with tempfile.TemporaryDirectory(dir=out) as data, serving(Path(data)) as target:
         console.print(f"[bold]serving[/] tamis.v1 on {target}")
         with Client(target) as client:
             _index(client, [p for p in listed if p.name not in asked], console)
@@ -144,26 +141,6 @@ def file_bytes(path: Path) -> bytes:
     import resvg_py
 
     return bytes(resvg_py.svg_to_bytes(svg_path=str(path), width=SVG_SIDE, background="#ffffff"))
-
-
-@contextmanager
-def _serving(data: Path) -> Iterator[str]:
-    """A server in a process of its own; gives where it listens."""
-    command = [sys.executable, "-m", "tamis.server.cli", "serve"]
-    command += ["--listen", "127.0.0.1:0", "--data", str(data)]
-    with (data / "server.log").open("wb") as log:
-        server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)
-    assert server.stdout is not None  # noqa: S101 - for mypy: PIPE makes it so
-    try:
-        line = server.stdout.readline().decode()
-        if not line.startswith("serving"):
-            server.wait(START_S)
-            raise TamisError(f"the server did not start:\n{(data / 'server.log').read_text()}")
-        yield line.split()[3]
-    finally:
-        server.terminate()
-        server.wait(START_S)
-        server.stdout.close()
 
 
 def _index(client: Client, pictures: Sequence[Picture], console: Console) -> None:

@@ -169,13 +169,13 @@ def index(
 ) -> None:
     """Put a folder into a collection. The first line of `foo.txt` is the caption of `foo.png`."""
     from tamis.server.cli.folder import Folder
-    from tamis.server.cli.progress import index_folder
+    from tamis.server.cli.progress import index as index_documents
 
     found = Folder(folder)
     if not found.paths:
         leave(f"{folder}: no pictures or texts in this folder", 1)
     with _connected(target) as client:
-        upserted = index_folder(client, found, collection, batch)
+        upserted = index_documents(client, found, collection, batch)
     if not upserted:
         raise typer.Exit(1)
 
@@ -225,6 +225,55 @@ def search(
         with stream as events:
             for event in events:
                 answers.show(event)
+
+
+@app.command()
+def evaluate(
+    folder: Annotated[Path, typer.Argument(help="A data set as BEIR, M-BEIR or M2KR lay it out.")],
+    target: Target = LOCAL,
+    encoder_folder: Annotated[
+        Path | None, typer.Option(help="Serve this exported encoder alone, and evaluate that.")
+    ] = None,
+    pipeline: Annotated[str | None, typer.Option(help="One of the server's.")] = None,
+    stage: Annotated[
+        Literal["retrieve", "rerank"], typer.Option(help="The last stage that runs.")
+    ] = "rerank",
+    cutoffs: Annotated[
+        str, typer.Option("--cutoffs", "-k", help="How many hits are judged.")
+    ] = "1,5,10",
+    split: Annotated[str, typer.Option(help="Of the queries.")] = "test",
+    only: Annotated[str, typer.Option(help="Files of queries with this in their path.")] = "",
+    pool: Annotated[str, typer.Option(help="Files of documents with this in their path.")] = "",
+    images: Annotated[
+        Path | None, typer.Option(help="Where the named pictures are; by default, the folder.")
+    ] = None,
+    instruction: Annotated[str | None, typer.Option(help="Every query's, in words.")] = None,
+    task: Annotated[str | None, typer.Option(help="Every query's, as mbeir/cirr_task7.")] = None,
+    collection: Annotated[
+        str | None, typer.Option("--collection", "-c", help="Keep the documents in this one.")
+    ] = None,
+    per_query: Annotated[Path | None, typer.Option(help="A JSONL file for single queries.")] = None,
+    json: Json = False,
+) -> None:
+    """Measure how well a server finds what a data set says is relevant."""
+    try:
+        from tamis.server.evaluate import command
+    except ModuleNotFoundError as error:
+        _missing(error, "tamis evaluate", "evaluate")
+    wanted = command.numbers(cutoffs)
+    search = command.Search(pipeline=pipeline, stage=stage, task=task, instruction=instruction)
+    choice = command.Choice(split=split, only=only, pool=pool, images=images or folder)
+    dataset = command.read(folder, choice)
+    with command.served(encoder_folder, target, max(wanted)) as at, _connected(at) as client:
+        command.main(
+            client,
+            dataset,
+            search,
+            wanted,
+            collection=collection,
+            per_query=per_query,
+            as_json=json,
+        )
 
 
 @collections_app.callback()

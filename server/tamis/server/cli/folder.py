@@ -41,6 +41,9 @@ class Folder:
             if path.suffix.lower() in PICTURES | TEXTS and path not in captions
         ]
 
+    def __len__(self) -> int:
+        return len(self.paths)
+
     def documents(self, limits: Limits) -> Iterator[Document]:
         """The documents, read one by one; those that cannot be read go to `skipped`.
 
