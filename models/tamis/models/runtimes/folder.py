@@ -150,13 +150,31 @@ def build_recipe(path: Path, recipe: type[R]) -> R:
         ModelError: The file is missing or no TOML, or a key is unknown, missing or mistyped.
     """
     try:
-        return build(recipe, tomllib.loads(path.read_text(encoding="utf-8")), where=str(path))
+        return build(recipe, _table(path), where=str(path))
+    except SettingsError as error:
+        raise ModelError(str(error)) from error
+
+
+def method_of(path: str | PathLike[str]) -> str:
+    """The method that a folder's `model.toml` names.
+
+    Raises:
+        ModelError: The file is missing or no TOML, or names none.
+    """
+    file = Path(path) / NAME
+    method = _table(file).get("method")
+    if not isinstance(method, str):
+        raise ModelError(f"{file}: method: expected a text, got {method!r}")
+    return method
+
+
+def _table(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ModelError(f"{path}: no such file: {path.parent} is not a model folder") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ModelError(f"{path}: cannot be read: {error}") from error
-    except SettingsError as error:
-        raise ModelError(str(error)) from error
 
 
 def fingerprint(recipe: Recipe) -> str:

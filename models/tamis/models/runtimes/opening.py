@@ -2,12 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
-from tamis.models.errors import SettingsError
+from tamis.models.errors import ModelError, SettingsError
 from tamis.models.prompts import Prompts, load
+from tamis.models.runtimes import onnx_decoder, onnx_encoder_decoder
+from tamis.models.runtimes.folder import NAME, method_of
 from tamis.models.runtimes.language import CrossEncoder, LanguageModel, SequenceClassifier
 from tamis.models.runtimes.onnx_cross_encoder import OnnxCrossEncoder
+from tamis.models.runtimes.onnx_decoder import OnnxDecoder
+from tamis.models.runtimes.onnx_encoder_decoder import OnnxEncoderDecoder
+from tamis.models.runtimes.onnx_language import ROOM
 from tamis.models.runtimes.ordering import EmbeddingReader, FusionInDecoder
 from tamis.models.runtimes.pair_scorer import OnnxPairScorer, PairScorer
 from tamis.models.settings import Openers, build
@@ -34,13 +40,29 @@ class HfSettings:
             raise ValueError(f"built must be one of {', '.join(BUILT)}, not {self.built!r}")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphSettings:
+    """A language model in a folder as `tamis export` makes it.
+
+    Attributes:
+        folder: The folder.
+        room: Tokens that one run reads, padding included, which bounds its memory.
+        cache_bytes: Attention states of prefixes that a decoder keeps from call to call, in bytes.
+    """
+
+    folder: str
+    room: int = ROOM
+    cache_bytes: int = 256 << 20
+
+
 @dataclass
 class ModelOpener:
     """The models that were opened so far.
 
-    A setting is a path or a table. A path is a model folder for a cross-encoder, and a checkpoint
-    that transformers reads for the others, as if it were ``{checkpoint = {model = PATH}}``. A table
-    with a `url` is an OpenAI-compatible endpoint.
+    A setting is a path or a table. A path is a model folder for a cross-encoder, and for a language
+    model where it has a `model.toml`; any other is a checkpoint that transformers reads, as if it
+    were ``{checkpoint = {model = PATH}}``. A table with a `folder` is a model folder too, one with
+    a `url` an OpenAI-compatible endpoint.
 
     Attributes:
         threads: Threads that one run of a graph may use; 0 for one a core.
@@ -57,7 +79,7 @@ class ModelOpener:
             PairScorer: lambda said: self._once(PairScorer, said, self._pair_scorer),
             SequenceClassifier: lambda said: self._once(SequenceClassifier, said, _classifier),
             Prompts: _prompts,
-            LanguageModel: lambda said: self._once(LanguageModel, said, _language_model),
+            LanguageModel: lambda said: self._once(LanguageModel, said, self._language_model),
             FusionInDecoder: lambda said: self._once(FusionInDecoder, said, _fusion),
             EmbeddingReader: lambda said: self._once(EmbeddingReader, said, _embedding_reader),
         }
@@ -71,6 +93,22 @@ class ModelOpener:
 
     def _cross_encoder(self, said: Any) -> CrossEncoder:
         return OnnxCrossEncoder.open(_folder(said), threads=self.threads)
+
+    def _language_model(self, said: Any) -> LanguageModel:
+        if isinstance(said, str) and (Path(said) / NAME).is_file():
+            said = {"folder": said}
+        if not isinstance(said, Mapping) or "folder" not in said:
+            return _language_model(said)
+        settings = build(GraphSettings, said, where="model")
+        path, threads, room = settings.folder, self.threads, settings.room
+        method = method_of(path)
+        if method == onnx_encoder_decoder.METHOD:
+            return OnnxEncoderDecoder.open(path, threads=threads, room=room)
+        if method == onnx_decoder.METHOD:
+            return OnnxDecoder.open(
+                path, threads=threads, room=room, cache_bytes=settings.cache_bytes
+            )
+        raise ModelError(f"{path}: method: {method!r} is no language model")
 
     def _pair_scorer(self, said: Any) -> PairScorer:
         return OnnxPairScorer.open(_folder(said), threads=self.threads)
