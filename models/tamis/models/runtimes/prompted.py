@@ -11,10 +11,9 @@ from jaxtyping import Bool, Float, Int
 from PIL import Image
 
 from tamis.models.blocks.batches import alike
-from tamis.models.encoders import Encoder
 from tamis.models.errors import ModelError
-from tamis.models.runtimes import Session
-from tamis.models.runtimes.folder import EncoderRecipe, ModelFolder
+from tamis.models.runtimes.folder import EncoderRecipe
+from tamis.models.runtimes.folder_encoder import FolderEncoder
 from tamis.models.runtimes.patches import Patching
 from tamis.models.runtimes.prompts import Prompts, kind_of
 from tamis.models.runtimes.texts import Texts
@@ -70,34 +69,20 @@ class Read(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PromptedEncoder(Encoder):
-    """A vision-language model in a folder. A method says what becomes of its output.
-
-    Attributes:
-        folder: As `tamis export` makes it.
-        threads: Threads that one batch may use; 0 for one a core.
-    """
+class PromptedEncoder(FolderEncoder[PromptedRecipe]):
+    """A vision-language model in a folder. A method says what becomes of its output."""
 
     modalities: ClassVar = frozenset({Modality.TEXT, Modality.IMAGE})
-    method: ClassVar[str]
-
-    folder: str
-    threads: int = 0
+    recipe: ClassVar = PromptedRecipe
+    graphs: ClassVar = ("image", "joint")
 
     def __post_init__(self) -> None:
-        _ = self._prompts, self._seer, self._session  # a missing file is found now
-
-    @cached_property
-    def _model(self) -> ModelFolder[PromptedRecipe]:
-        return ModelFolder.open(self.folder, PromptedRecipe, self.method)
-
-    @cached_property
-    def _session(self) -> Session:
-        return self._model.session("joint", threads=self.threads)
+        _ = self._prompts, self._seer
+        super().__post_init__()
 
     @cached_property
     def _seer(self) -> Seer:
-        recipe, session = self._model.recipe, self._model.session("image", threads=self.threads)
+        recipe, session = self._recipe, self._sessions["image"]
         if recipe.patching is not None:
             return PatchSeer(session, recipe.patching)
         if recipe.transform is not None:
@@ -106,7 +91,7 @@ class PromptedEncoder(Encoder):
 
     @cached_property
     def _prompts(self) -> Prompts:
-        recipe = self._model.recipe
+        recipe = self._recipe
         tokenizer = self._model.tokenizer(max_length=recipe.max_tokens)
         return Prompts(
             Texts.of(tokenizer.whole.to_str()),
@@ -116,19 +101,11 @@ class PromptedEncoder(Encoder):
             recipe.max_tokens,
         )
 
-    @property
-    def fingerprint(self) -> str:
-        return self._model.fingerprint
-
-    @property
-    def runtime(self) -> str:
-        return self._session.runtime
-
     def cost(self, content: Content) -> int:
         """An estimate of the tokens, which costs no tokenizing."""
         visual = 0 if content.image is None else self._seer.count(content.image)
         size = len((content.text or "").encode()) // BYTES_A_TOKEN
-        return min(visual + size + 1, self._model.recipe.max_tokens)
+        return min(visual + size + 1, self._recipe.max_tokens)
 
     def truncates(self, content: Content) -> bool:
         """Whether the end of the content's text is not read."""
@@ -156,12 +133,12 @@ class PromptedEncoder(Encoder):
 
     @property
     def _kinds(self) -> frozenset[str]:
-        return frozenset(self._model.recipe.templates)
+        return frozenset(self._recipe.templates)
 
     def _prompt(self, content: Content, kind: str) -> Prompt:
         image = content.image if self._prompts.pictured(kind) else None
         if image is None and self._prompts.pictured(kind):
-            side = self._model.recipe.blank
+            side = self._recipe.blank
             image = Image.new("RGB", (side, side))
         visual = 0 if image is None else self._seer.count(image)
         ids = np.array(self._prompts.ids(kind, content, visual), dtype=np.int64)
@@ -172,7 +149,7 @@ class PromptedEncoder(Encoder):
         found: dict[int, Read] = {}
         for group in map(np.ndarray.tolist, alike(lengths, room=ROOM)):
             chosen = [prompts[i] for i in group]
-            (made,) = self._session.run(self._inputs(chosen)).values()
+            (made,) = self._sessions["joint"].run(self._inputs(chosen)).values()
             for i, prompt, own in zip(group, chosen, made, strict=True):
                 found[i] = Read(own, prompt.visual)
         return [found[i] for i in range(len(prompts))]
@@ -192,7 +169,7 @@ class PromptedEncoder(Encoder):
             visual_places[row, np.flatnonzero(visual)] = np.arange(next_one, next_one + count)
             next_one += count
         # A batch of words alone has one visual token that nobody refers to.
-        seen = self._seer.tokens(images) or [np.zeros((1, self._model.recipe.width), np.float32)]
+        seen = self._seer.tokens(images) or [np.zeros((1, self._recipe.width), np.float32)]
         return {
             "input_ids": input_ids,
             "attention_mask": attention_mask,

@@ -15,10 +15,9 @@ from PIL.Image import Image
 
 from tamis.models.blocks.similarity import unit
 from tamis.models.blocks.text_cleaning import CLEANINGS, sentence
-from tamis.models.encoders import Encoder
-from tamis.models.runtimes import Session
 from tamis.models.runtimes.batched import run_texts
-from tamis.models.runtimes.folder import EncoderRecipe, ModelFolder
+from tamis.models.runtimes.folder import EncoderRecipe
+from tamis.models.runtimes.folder_encoder import FolderEncoder
 from tamis.models.runtimes.tokenizer import Tokenizer, Tokens
 from tamis.models.runtimes.transform import ImageTransform
 from tamis.models.types import Content, Encoding, Head, Kind, Modality, Side, VisualTokens
@@ -96,32 +95,15 @@ class TowersRecipe(EncoderRecipe):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TowersEncoder(Encoder):
-    """An encoder of texts, pictures and both, from a folder of two graphs.
-
-    Attributes:
-        folder: As `tamis export` makes it.
-        threads: Threads that one batch may use; 0 for one a core.
-    """
+class TowersEncoder(FolderEncoder[TowersRecipe]):
+    """An encoder of texts, pictures and both, from a folder of two graphs or more."""
 
     modalities: ClassVar = frozenset({Modality.TEXT, Modality.IMAGE})
-    method: ClassVar[str]
-    graphs: ClassVar[tuple[str, str]]
     recipe: ClassVar[type[TowersRecipe]] = TowersRecipe
 
-    folder: str
-    threads: int = 0
-
     def __post_init__(self) -> None:
-        _ = self._tokenizer, self._sessions  # a missing file is found now, not by a query
-
-    @cached_property
-    def _model(self) -> ModelFolder[TowersRecipe]:
-        return ModelFolder.open(self.folder, self.recipe, self.method)
-
-    @property
-    def _recipe(self) -> TowersRecipe:
-        return self._model.recipe
+        _ = self._tokenizer
+        super().__post_init__()
 
     @property
     def _patches(self) -> int:
@@ -132,10 +114,6 @@ class TowersEncoder(Encoder):
         return self._model.tokenizer(max_length=self._recipe.text.max_tokens)
 
     @cached_property
-    def _sessions(self) -> dict[str, Session]:
-        return {name: self._model.session(name, threads=self.threads) for name in self.graphs}
-
-    @cached_property
     def _special(self) -> int:
         """How many special tokens a text gets."""
         return int(self._tokenizer.encode([""]).lengths[0])
@@ -143,14 +121,6 @@ class TowersEncoder(Encoder):
     @property
     def heads(self) -> Mapping[str, Head]:
         return {"dense": Head(Kind.DENSE, self._recipe.dim, self._recipe.space)}
-
-    @property
-    def fingerprint(self) -> str:
-        return self._model.fingerprint
-
-    @property
-    def runtime(self) -> str:
-        return self._sessions["image"].runtime
 
     def cost(self, content: Content) -> int:
         """The tokens of its text, by an estimate that costs no tokenizing, and its patches."""
@@ -206,7 +176,7 @@ class DualEncoder(TowersEncoder):
     one part it is that part's, of both the direction between the two.
     """
 
-    graphs: ClassVar = ("text", "image")
+    graphs: ClassVar[tuple[str, ...]] = ("text", "image")
 
     @property
     def heads(self) -> Mapping[str, Head]:
