@@ -1,5 +1,7 @@
 """A real client against a real server over a real port: what a search gives."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from drawings import drawing
@@ -10,6 +12,7 @@ from tamis.client import (
     Client,
     Document,
     Event,
+    NotFoundError,
     SearchSummary,
     Stage,
     StageResult,
@@ -140,6 +143,13 @@ def test_a_query_asked_again_is_remembered(client: Client, drawings: str) -> Non
     assert isinstance(first, SearchSummary)
     assert isinstance(again, SearchSummary)
     assert (first.embedding_source, again.embedding_source) == ("encoder", "local_cache")
+
+
+def test_a_search_of_what_is_remembered_only_meets_no_model(client: Client, drawings: str) -> None:
+    ask = partial(client.hits, "never asked before", collection=drawings)
+    with pytest.raises(NotFoundError, match="not remembered"):
+        ask(cache_policy="only")
+    assert ask(cache_policy="default") == ask(cache_policy="only")
 
 
 def test_a_text_that_is_not_read_to_its_end_is_a_warning(client: Client, drawings: str) -> None:

@@ -62,6 +62,7 @@ class CachePolicy(StrEnum):
     DEFAULT = "default"  # read and write
     BYPASS = "bypass"  # neither
     REFRESH = "refresh"  # write, but do not read
+    ONLY = "only"  # read and never compute: what is not remembered is a NotFoundError
 
 
 class Priority(StrEnum):

@@ -39,6 +39,10 @@ class _CachePolicyEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """Neither read nor write."""
     CACHE_POLICY_REFRESH: _CachePolicy.ValueType  # 3
     """Write but do not read."""
+    CACHE_POLICY_ONLY: _CachePolicy.ValueType  # 4
+    """Read and never compute: where a model would have to read the query, the search ends with
+    NOT_FOUND instead.
+    """
 
 class CachePolicy(_CachePolicy, metaclass=_CachePolicyEnumTypeWrapper):
     """How the search may use what the server remembers of earlier ones."""
@@ -51,6 +55,10 @@ CACHE_POLICY_BYPASS: CachePolicy.ValueType  # 2
 """Neither read nor write."""
 CACHE_POLICY_REFRESH: CachePolicy.ValueType  # 3
 """Write but do not read."""
+CACHE_POLICY_ONLY: CachePolicy.ValueType  # 4
+"""Read and never compute: where a model would have to read the query, the search ends with
+NOT_FOUND instead.
+"""
 Global___CachePolicy: typing_extensions.TypeAlias = CachePolicy
 
 class _Priority:

@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from tamis.models.errors import InputError, ModelError, SettingsError, TamisError
+from tamis.server.cache import NotRememberedError
 from tamis.server.store import (
     CollectionExistsError,
     StoreUnavailableError,
@@ -61,6 +62,7 @@ STATUS: dict[type[BaseException], Status] = {
     UnknownCollectionError: Status(_Code.NOT_FOUND, pb.REASON_NOT_FOUND),
     UnknownPictureError: Status(_Code.NOT_FOUND, pb.REASON_NOT_FOUND),
     NotFoundError: Status(_Code.NOT_FOUND, pb.REASON_NOT_FOUND),
+    NotRememberedError: Status(_Code.NOT_FOUND, pb.REASON_NOT_FOUND),
     CollectionExistsError: Status(_Code.ALREADY_EXISTS, pb.REASON_ALREADY_EXISTS),
     SettingsError: Status(_Code.FAILED_PRECONDITION, pb.REASON_FAILED_PRECONDITION),
     ModelError: Status(_Code.FAILED_PRECONDITION, pb.REASON_FAILED_PRECONDITION),

@@ -11,7 +11,7 @@ from cache_support import Clock, garbage_server, settings, took_s
 from redis_server import RedisServer
 
 from tamis.models.types import Representation
-from tamis.server.cache import codec, redis
+from tamis.server.cache import NotRememberedError, codec, redis
 from tamis.server.cache.embeddings import EmbeddingCache, Policy, Representations, Source
 from tamis.server.cache.settings import CacheSettings
 from tamis.server.metrics import Metrics
@@ -182,6 +182,24 @@ async def test_refresh_computes_and_keeps(redis_server: RedisServer, open_cache:
     for cache, expected in ((one, Source.LOCAL), (other, Source.REDIS)):
         value, source = await cache.get_or_compute(KEY, encoder)
         assert (number(value), source) == (2, expected)
+
+
+async def test_only_reads_and_never_computes(redis_server: RedisServer, open_cache: Open) -> None:
+    encoder = Encoder()
+    one = open_cache(settings(redis_server.url, local_bytes=LOCAL_BYTES))
+    other = open_cache(settings(redis_server.url, local_bytes=LOCAL_BYTES))
+    calls = (other.get_or_compute(KEY, encoder, Policy.ONLY) for _ in range(10))
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [NotRememberedError] * 10
+    assert encoder.started == 0
+    await one.get_or_compute(KEY, encoder)
+    await one.settle()
+    for expected in (Source.REDIS, Source.LOCAL):
+        assert (await other.get_or_compute(KEY, encoder, Policy.ONLY))[1] is expected
+    redis_server.stop()
+    with pytest.raises(NotRememberedError, match="cache_policy is ONLY"):
+        await other.get_or_compute(OTHER, encoder, Policy.ONLY)
+    assert encoder.started == 1
 
 
 @pytest.mark.parametrize("policy", [Policy.DEFAULT, Policy.REFRESH])

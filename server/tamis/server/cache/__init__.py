@@ -2,6 +2,12 @@
 
 from dataclasses import dataclass
 
+from tamis.models.errors import TamisError
+
+
+class NotRememberedError(TamisError):
+    """Nothing is remembered of a query that may only be looked up."""
+
 
 @dataclass(frozen=True, slots=True)
 class TierStats:

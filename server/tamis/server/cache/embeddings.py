@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tamis.models.types import Representation
-from tamis.server.cache import TierStats, codec, keys
+from tamis.server.cache import NotRememberedError, TierStats, codec, keys
 from tamis.server.cache.local import LocalTier
 from tamis.server.cache.redis import RedisTier
 from tamis.server.cache.settings import CacheSettings
@@ -26,6 +26,10 @@ class Policy(StrEnum):
     DEFAULT = "default"  # read and write
     BYPASS = "bypass"  # neither
     REFRESH = "refresh"  # write but do not read
+    ONLY = "only"  # read and never compute
+
+
+_READING = frozenset({Policy.DEFAULT, Policy.ONLY})
 
 
 class Source(StrEnum):
@@ -94,10 +98,13 @@ class EmbeddingCache:
         the computation to the others; when the last one leaves it is cancelled. What `compute`
         raises is raised to all who wait, and not remembered. Arrays that are remembered are
         read-only, because many share them.
+
+        Raises:
+            NotRememberedError: The policy is `ONLY`, and no tier has them.
         """
         if policy is Policy.BYPASS:
             return await compute(), Source.ENCODER
-        if policy is Policy.DEFAULT:
+        if policy in _READING:
             found = self._local.get(key)
             if found is not None:
                 self._metrics.hit()
@@ -188,12 +195,14 @@ class EmbeddingCache:
         self, key: str, compute: Compute, policy: Policy
     ) -> tuple[Representations, Source]:
         purges = self._purges
-        if self._redis is not None and policy is Policy.DEFAULT:
+        if self._redis is not None and policy in _READING:
             found = await self._redis.get(key)
             if found is not None:
                 if purges == self._purges:
                     self._local.put(key, found, codec.nbytes(found))
                 return found, Source.REDIS
+        if policy is Policy.ONLY:
+            raise NotRememberedError("query: not remembered, and cache_policy is ONLY")
         computed = await compute()
         if purges == self._purges:
             computed = self._keep(key, computed)
