@@ -94,11 +94,17 @@ class Attention(nn.Module):
         self.out_proj = nn.Linear(width, width)
 
     def forward(
-        self, states: Float[Tensor, "batch n width"], *, causal: bool
+        self,
+        states: Float[Tensor, "batch n width"],
+        *,
+        causal: bool,
+        mask: Float[Tensor, "batch _ _ n"] | None = None,
     ) -> Float[Tensor, "batch n width"]:
         query, key, value = self._split(F.linear(states, self.in_proj_weight, self.in_proj_bias))
         if self.fused or causal:
-            mixed = F.scaled_dot_product_attention(query, key, value, is_causal=causal)
+            mixed = F.scaled_dot_product_attention(
+                query, key, value, attn_mask=mask, is_causal=causal
+            )
         else:
             logits = query @ key.transpose(2, 3) * query.shape[-1] ** -0.5
             mixed = logits.softmax(-1) @ value
@@ -133,11 +139,20 @@ class Layer(nn.Module):
         )
 
     def forward(
-        self, states: Float[Tensor, "batch n width"], *, causal: bool = False
+        self,
+        states: Float[Tensor, "batch n width"],
+        *,
+        causal: bool = False,
+        mask: Float[Tensor, "batch _ _ n"] | None = None,
     ) -> Float[Tensor, "batch n width"]:
-        states = states + self.attn(self.ln_1(states), causal=causal)
+        """The states after the layer; `mask` is added to what attends to what."""
+        states = states + self.attn(self.ln_1(states), causal=causal, mask=mask)
+        return self.fed(states)
+
+    def fed(self, states: Float[Tensor, "*n width"]) -> Float[Tensor, "*n width"]:
+        """What the second half of the layer makes of each state by itself."""
         inner = self.mlp["gelu"](self.mlp["c_fc"](self.ln_2(states)))
-        return states + self.mlp["c_proj"](inner)
+        return cast(Tensor, states + self.mlp["c_proj"](inner))
 
     def of_first(self, states: Float[Tensor, "batch n width"]) -> Float[Tensor, "batch n"]:
         """How much the first token attends to each."""
@@ -188,7 +203,7 @@ class VisionTower(nn.Module):
 
     def forward(self, pixels: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch tokens width"]:
         """The last layer's states, not yet normed."""
-        states = self._embedded(pixels)
+        states = self.embedded(pixels)
         for layer in self.transformer.resblocks:
             states = layer(states)
         return states
@@ -200,7 +215,7 @@ class VisionTower(nn.Module):
 
     def seen(self, pixels: Float[Tensor, "batch 3 h w"]) -> Seen:
         """The last layer's states, and the patches' as vision language models take them."""
-        states = self._embedded(pixels)
+        states = self.embedded(pixels)
         *before, penultimate, last = self.transformer.resblocks
         for layer in before:
             states = layer(states)
@@ -208,7 +223,8 @@ class VisionTower(nn.Module):
         states = penultimate(states)
         return Seen(last(states), states[:, 1:], attention / attention.sum(dim=-1, keepdim=True))
 
-    def _embedded(self, pixels: Tensor) -> Tensor:
+    def embedded(self, pixels: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch tokens width"]:
+        """What the first layer reads."""
         patches = self.conv1(pixels).flatten(2).transpose(1, 2)
         first = self.class_embedding.expand(pixels.shape[0], 1, -1)
         return self.ln_pre(torch.cat([first, patches], dim=1) + self.positional_embedding)
