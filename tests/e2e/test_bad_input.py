@@ -20,8 +20,10 @@ from tamis.client import (
     Document,
     DocumentFailure,
     FailedPreconditionError,
+    Failure,
     InvalidRequestError,
     NotFoundError,
+    Query,
     Tensor,
 )
 from tamis.v1 import collection_service_pb2
@@ -148,6 +150,24 @@ def test_a_query_that_the_pipeline_cannot_use_is_told_what_it_needs(
     client.create_collection(collection, ["bm25.terms"])
     with pytest.raises(FailedPreconditionError, match=r"does not index 'minilm.dense'"):
         client.hits("x", collection=collection)
+
+
+def test_a_task_that_the_server_does_not_know_is_refused_in_every_call(
+    client: Client, drawings: str
+) -> None:
+    said = "task: there is no task 'mbeir/cirr'; near: mbeir/cirr_task7"
+    query = Query("red", task="mbeir/cirr")
+    with pytest.raises(InvalidRequestError, match=f"query.{said}"):
+        client.hits(query, collection=drawings)
+    (searched,) = client.batch_search([query], collection=drawings)
+    (encoded,) = client.embed("minilm", [query])
+    for failed in (searched, encoded):
+        assert isinstance(failed, Failure)
+        assert failed.message.endswith(said)
+    for call in (client.rerank, client.refine):
+        with pytest.raises(InvalidRequestError, match=f"query.{said}"):
+            call(query, documents())
+    assert client.hits("red", task="mbeir/mscoco_task0", collection=drawings, k=1)
 
 
 def test_broken_documents_are_reported_and_the_others_go_in(

@@ -56,15 +56,22 @@ def test_m_beir_s_topics_have_the_task_of_their_modalities(tmp_path: Path) -> No
     assert (documents["9:100"].text, documents["9:100"].image) == ("A red circle.", None)
 
 
-def test_only_positives_of_the_query_s_own_data_set_count(tmp_path: Path) -> None:
+def test_positives_of_the_query_s_own_data_set_tell_its_task(tmp_path: Path) -> None:
+    """OVEN's and InfoSeek's queries have positives in each other's pools, of other modalities."""
     folder = datasets.mbeir(tmp_path)
     datasets.put(
         folder / "query" / "test" / "mbeir_mscoco_task0_test.jsonl",
-        [datasets.asked(0, ["5:1", "9:0"], query_txt="red")],
+        [
+            datasets.asked(0, ["5:1", "9:none", "9:0"], query_txt="red"),
+            datasets.asked(1, ["5:1"], query_txt="red"),
+        ],
     )
-    topic = opened(folder, only="task0").topics[0]
-    assert topic.relevant == {"9:0": 1}
-    assert topic.task == "mbeir/mscoco_task0"
+    datasets.put(
+        folder / "cand_pool" / "oven.jsonl", [{"did": "5:1", "txt": "Red.", "img_path": None}]
+    )
+    first, other = opened(folder, only="task0").topics
+    assert first.relevant == {"5:1": 1, "9:none": 1, "9:0": 1}
+    assert (first.task, other.task) == ("mbeir/mscoco_task0", None)
 
 
 def test_a_document_of_two_pools_is_there_once(tmp_path: Path) -> None:
@@ -163,7 +170,7 @@ DATA = "OKVQA_data/test-00000-of-00001.jsonl"
         (datasets.mbeir, change(POOL, 2, img_path="/etc/passwd"), "'/etc/passwd' is not a path"),
         (datasets.mbeir, change(POOL, 2, img_path="a\0b"), r"'a\\x00b' is not a path"),
         (datasets.mbeir, change(QUERY, 5, pos_cand_list="9:1"), "jsonl:5: .*a list of texts"),
-        (datasets.mbeir, change(QUERY, 5, pos_cand_list=["5:1"]), "none of data set '9'"),
+        (datasets.mbeir, change(QUERY, 5, pos_cand_list=[]), "jsonl:5: pos_cand_list: missing or"),
         (
             datasets.mbeir,
             change(QUERY, 5, qid="9:0"),

@@ -10,6 +10,7 @@ from tamis.server.cli.progress import progress_bar
 from tamis.server.evaluate.dataset import Topic
 
 BATCH = 32  # queries in one call, at most
+HITS = 3_200  # of one call, with their texts: some megabytes
 TIMEOUT_S = 600.0  # of one call: work in bulk may wait behind other callers'
 
 
@@ -52,11 +53,13 @@ class Answer:
         ids: Of the documents, best first.
         texts: Theirs.
         failure: Why nothing was found, where the search failed.
+        shortened: Whether the last stage looked at less than it should have.
     """
 
     ids: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
     failure: str | None = None
+    shortened: bool = False
 
 
 def ask(
@@ -86,7 +89,7 @@ def ask(
     what = "searching with instructions" if instructed else "searching"
     with progress_bar() as bar:
         task = bar.add_task(what, total=len(topics), rate=0.0)
-        for batch in _batches(topics, limits):
+        for batch in _batches(topics, max(1, min(BATCH, HITS // k)), limits):
             found = client.batch_search(
                 [search.query(topic, instructed=instructed) for topic in batch],
                 collection=collection,
@@ -105,14 +108,14 @@ def ask(
     return answers
 
 
-def _batches(topics: Sequence[Topic], limits: Limits) -> Iterator[list[Topic]]:
-    """The topics, as many at a time as a message has room for."""
+def _batches(topics: Sequence[Topic], most: int, limits: Limits) -> Iterator[list[Topic]]:
+    """The topics, `most` at a time or as many as a message has room for."""
     batch: list[Topic] = []
     room = limits.max_message_bytes // 2
     for topic in topics:
         size = len((topic.text or "").encode())
         size += topic.image.stat().st_size if topic.image else 0
-        if batch and (size > room or len(batch) == BATCH):
+        if batch and (size > room or len(batch) == most):
             yield batch
             batch, room = [], limits.max_message_bytes // 2
         batch.append(topic)
@@ -124,4 +127,5 @@ def _answer(found: StageResult | Failure) -> Answer:
     if isinstance(found, Failure):
         return Answer(failure=f"{found.reason}: {found.message}")
     texts = tuple((hit.document.text if hit.document else None) or "" for hit in found.hits)
-    return Answer(tuple(hit.document_id for hit in found.hits), texts)
+    ids = tuple(hit.document_id for hit in found.hits)
+    return Answer(ids, texts, shortened=found.shortened)

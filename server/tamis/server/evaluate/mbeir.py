@@ -1,10 +1,10 @@
 """M-BEIR's layout: `query/**/*.jsonl`, `cand_pool/**/*.jsonl`, and pictures that they name.
 
-Ids are `dataset:number`. As UniIR evaluates, only positives of the query's own data set count.
-All chosen files of the pool are searched together, whatever their documents are made of.
+All chosen files of the pool are searched together, whatever their documents are made of. All of a
+query's positives count, and those of its own data set tell its task, as in UniIR's evaluation: ids
+are `dataset:number`.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from tamis.models.instructions import task_of
@@ -13,8 +13,6 @@ from tamis.server.evaluate.dataset import Choice, Dataset, Entry, Pool, Topic, f
 from tamis.server.evaluate.rows import DatasetError, Row, rows
 
 SPLITS = frozenset({"train", "val", "test"})
-
-Modalities = frozenset[Modality]
 
 
 def read(folder: Path, choice: Choice) -> Dataset:
@@ -26,18 +24,14 @@ def read(folder: Path, choice: Choice) -> Dataset:
         ),
     )
     queries = [
-        path
+        (path.stem, row)
         for path in files(folder, "query/**/*.jsonl", choice.only)
         if _split(path) in {None, choice.split}
+        for row in rows(path)
     ]
-    positives = {path: list(_positives(path)) for path in queries}
-    wanted = {found[0] for pairs in positives.values() for _, found in pairs}
-    sought = {one.id: one.modalities for one in pool.entries() if one.id in wanted}
-    topics = [
-        _topic(row, path.stem, found, sought.get(found[0], frozenset()), choice.images)
-        for path, pairs in positives.items()
-        for row, found in pairs
-    ]
+    own = {one for _, row in queries for one in _own(row)}
+    made_of = {one.id: one.modalities for one in pool.entries() if one.id in own}
+    topics = [_topic(row, group, made_of, choice.images) for group, row in queries]
     return Dataset("mbeir", tuple(topics), pool)
 
 
@@ -47,21 +41,20 @@ def _split(path: Path) -> str | None:
     return next((name for name in said if name in SPLITS), None)
 
 
-def _positives(path: Path) -> Iterator[tuple[Row, list[str]]]:
-    for row in rows(path):
-        of = row.text("qid").partition(":")[0]
-        found = [one for one in row.texts("pos_cand_list") if one.partition(":")[0] == of]
-        if not found:
-            raise DatasetError(f"{row.where}: pos_cand_list: none of data set {of!r}")
-        yield row, found
+def _own(row: Row) -> list[str]:
+    """The positives that are of the query's own data set."""
+    of, _, _ = row.text("qid").partition(":")
+    return [one for one in row.texts("pos_cand_list") if one.partition(":")[0] == of]
 
 
-def _topic(row: Row, group: str, positives: list[str], sought: Modalities, images: Path) -> Topic:
-    name = row.text("qid")
+def _topic(row: Row, group: str, made_of: dict[str, frozenset[Modality]], images: Path) -> Topic:
+    name, positives = row.text("qid"), row.texts("pos_cand_list")
+    if not positives:
+        raise DatasetError(f"{row.where}: pos_cand_list: missing or empty")
     text, image = row.optional("query_txt"), row.picture("query_img_path", images)
-    asked = Entry(name, text, image, row.where).modalities
-    of = name.partition(":")[0]
-    task = task_of(int(of), asked, sought) if of.isdecimal() else None
+    of, asked = name.partition(":")[0], Entry(name, text, image, row.where).modalities
+    sought = next((made_of[one] for one in _own(row) if one in made_of), None)
+    task = task_of(int(of), asked, sought) if of.isdecimal() and sought else None
     return Topic(
         id=name,
         group=group,

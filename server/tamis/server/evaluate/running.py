@@ -56,7 +56,7 @@ def evaluate(
     outcomes: list[Judged] = []
     for mode in modes:
         answers = ask(client, collection, dataset.topics, search, k=max(cutoffs), instructed=mode)
-        _say_failures(dataset.topics, answers)
+        _say_what_is_missing(dataset.topics, answers)
         values = judged(dataset.topics, [answer.ids for answer in answers], cutoffs)
         for topic, answer, measures in zip(dataset.topics, answers, values, strict=True):
             if topic.answers:
@@ -65,13 +65,15 @@ def evaluate(
     return outcomes
 
 
-def _say_failures(topics: Sequence[Topic], answers: Sequence[Answer]) -> None:
+def _say_what_is_missing(topics: Sequence[Topic], answers: Sequence[Answer]) -> None:
     pairs = zip(topics, answers, strict=True)
     failures = [(topic, answer.failure) for topic, answer in pairs if answer.failure is not None]
     for topic, failure in failures[:SHOWN]:
         _say(f"  {printable(topic.id)}: {printable(failure)}")
     if failures:
         _say(f"{len(failures)} of {len(topics)} queries failed and count as found nothing")
+    if shortened := sum(answer.shortened for answer in answers):
+        _say(f"{shortened} of {len(topics)} rankings are what a stage had when its time was up")
 
 
 def _say(line: str) -> None:
