@@ -129,7 +129,7 @@ def _visual_read(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Vis
 def _key_values_written(
     cache: KeyValues, precisions: Precisions
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for number, layer in enumerate(cache.layers):
         tensors |= _coded(f"{number}.keys", layer.keys, precisions.keys)
         tensors |= _coded(f"{number}.values", layer.values, precisions.values)

@@ -60,16 +60,20 @@ def encode(values: Float[np.ndarray, "*n dim"], precision: Precision) -> Coded:
 
 def decode(coded: Coded) -> Float[np.ndarray, "*n dim"]:
     """The numbers as float32."""
+    values = _unscaled(coded)
+    return values if coded.scales is None else values * coded.scales[..., None]
+
+
+def _unscaled(coded: Coded) -> Float[np.ndarray, "*n dim"]:
     match coded.precision:
         case Precision.FLOAT32:
-            values = coded.numbers
+            return coded.numbers
         case Precision.BFLOAT16:
-            values = (coded.numbers.astype(np.uint32) << 16).view(np.float32)
+            return (coded.numbers.astype(np.uint32) << 16).view(np.float32)
         case Precision.INT8:
-            values = coded.numbers.astype(np.float32)
+            return coded.numbers.astype(np.float32)
         case Precision.FLOAT8:
-            values = _FLOAT8[coded.numbers]
-    return values if coded.scales is None else values * coded.scales[..., None]
+            return _FLOAT8[coded.numbers]
 
 
 def _scaled(
