@@ -27,7 +27,8 @@ def alike(lengths: Int[np.ndarray, " n"], *, room: int) -> list[Int[np.ndarray, 
         if (
             groups
             and length <= max(shortest * 5 // 4, shortest + SLACK)
-            and len(groups[-1]) < min(MOST, room // length)
+            and len(groups[-1]) < MOST
+            and length * (len(groups[-1]) + 1) <= room
         ):
             groups[-1].append(i)
         else:

@@ -13,6 +13,7 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float, Int
 
+from tamis.models.blocks.batches import MOST
 from tamis.models.encoders import Encoder
 from tamis.models.runtimes import Session
 from tamis.models.runtimes.batched import ROOM, run_texts
@@ -133,7 +134,7 @@ class ColBERT(Encoder):
         if recipe.attend_to_mask_tokens:
             mask[:] = 1
         made: list[Float[np.ndarray, "tokens dim"]] = []
-        each = max(1, ROOM // recipe.query_tokens)
+        each = max(1, min(MOST, ROOM // recipe.query_tokens))
         for first in range(0, len(ids), each):
             some = slice(first, first + each)
             run = self._session.run({"input_ids": ids[some], "attention_mask": mask[some]})

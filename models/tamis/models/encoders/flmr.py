@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from PIL import Image
 
-from tamis.models.blocks.batches import alike
+from tamis.models.blocks.batches import MOST, alike
 from tamis.models.encoders import Encoder
 from tamis.models.runtimes import Session
 from tamis.models.runtimes.batched import ROOM
@@ -124,7 +124,7 @@ class FLMR(Encoder):
         ids, mask = filled(tokens.marked(recipe.query_marker), recipe)
         black = Image.new("RGB", (recipe.transform.width, recipe.transform.height))
         found: list[np.ndarray] = []
-        each = max(1, ROOM // (recipe.query_tokens + recipe.patches))
+        each = max(1, min(MOST, ROOM // (recipe.query_tokens + recipe.patches)))
         for first in range(0, len(contents), each):
             some = slice(first, first + each)
             seen = self._seen("image", [content.image or black for content in contents[some]])

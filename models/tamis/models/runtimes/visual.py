@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from PIL.Image import Image
 
-from tamis.models.blocks.batches import alike
+from tamis.models.blocks.batches import MOST, alike
 from tamis.models.runtimes import Session
 from tamis.models.runtimes.patches import Patching, rope_positions
 from tamis.models.runtimes.transform import ImageTransform
@@ -105,7 +105,7 @@ class SquareSeer:
         return self.each
 
     def tokens(self, images: Sequence[Image]) -> list[Float[np.ndarray, "tokens width"]]:
-        at_once = max(1, ROOM // self.each)
+        at_once = max(1, min(MOST, ROOM // self.each))
         found: list[np.ndarray] = []
         for start in range(0, len(images), at_once):
             pixels = np.stack([self.transform(image) for image in images[start : start + at_once]])
