@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,9 +10,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tamis.models.errors import InputError, ModelError
 from tamis.models.export import tensorrt
-from tamis.models.export.tensorrt import build
+from tamis.models.export.bert_graph import BertShape, graph, parameters
+from tamis.models.export.precision import convert
+from tamis.models.export.tensorrt import AXES, build, limits
 from tamis.models.export.writer import drafted, seal
 from tamis.models.runtimes.folder import ModelFolder, Recipe
+from tamis.models.runtimes.patches import Patching
 from tamis.models.runtimes.tensorrt import built, device, engine_path, library
 
 pytestmark = pytest.mark.skipif(library() is None, reason="no TensorRT is installed")
@@ -31,7 +35,7 @@ def folder(out: Path, *, axis: str = "length", scale: float = 1.0) -> ModelFolde
         helper.make_node("Gather", ["table", "input_ids"], ["found"]),
         helper.make_node("ReduceSum", ["found", "axes"], ["embedding"], keepdims=0),
     ]
-    graph = helper.make_graph(
+    made = helper.make_graph(
         nodes,
         "words",
         [helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["texts", axis])],
@@ -44,7 +48,7 @@ def folder(out: Path, *, axis: str = "length", scale: float = 1.0) -> ModelFolde
     opsets = [helper.make_opsetid("", 18)]
     recipe = Short(name="words", method="words", licence="none", files={}, max_tokens=16)
     with drafted(out) as draft:
-        model = helper.make_model(graph, opset_imports=opsets, ir_version=9)
+        model = helper.make_model(made, opset_imports=opsets, ir_version=9)
         (draft / "text.onnx").write_bytes(model.SerializeToString())
         return seal(draft, out, recipe)
 
@@ -76,6 +80,47 @@ def test_an_engine_is_of_one_gpu(tmp_path: Path, other: str) -> None:
 def test_an_axis_without_limits_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="input_ids: axis 'clouds' has no limits"):
         build(folder(tmp_path / "m", axis="clouds"), target="sm89")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pictured(Recipe):
+    """A recipe that bounds texts in another recipe, and pictures by their grid."""
+
+    text: Short
+    grid: tuple[int, ...]
+    patching: Patching | None
+
+
+@pytest.mark.parametrize(
+    ("patching", "patches"),
+    [(None, AXES["patches"]), (Patching(max_pixels=56 * 56), (4, 16, 16))],
+)
+def test_a_recipe_says_how_long_its_axes_become(
+    patching: Patching | None, patches: tuple[int, int, int]
+) -> None:
+    same: dict[str, Any] = {"name": "n", "method": "m", "licence": "none", "files": {}}
+    text = Short(**same, max_tokens=200)
+    recipe = Pictured(**same, text=text, grid=(7, 5), patching=patching)
+    assert limits(text)["length"] == limits(recipe)["length"] == (1, 64, 200)
+    assert limits(recipe)["states"] == (0, 35, 35)
+    assert limits(recipe)["patches"] == patches
+    assert limits(recipe)["batch"] == AXES["batch"]
+
+
+def test_a_graph_in_float16_has_an_engine(tmp_path: Path, rng: np.random.Generator) -> None:
+    shape = BertShape(
+        hidden=16, layers=2, heads=2, inner=32, vocabulary=20, positions=16, types=2, epsilon=1e-12
+    )
+    weights = {name: rng.normal(size=size) for name, size in parameters(shape).items()}
+    ids = np.arange(12).reshape(2, 6)
+    recipe = Short(name="n", method="m", licence="none", files={}, max_tokens=16)
+    with drafted(tmp_path / "m") as draft:
+        path = draft / "text.onnx"
+        path.write_bytes(graph(shape, weights).SerializeToString())
+        convert(path, "float16", [{"input_ids": ids, "attention_mask": np.ones_like(ids)}])
+        model = seal(draft, tmp_path / "m", recipe)
+    (engine,) = build(model, target="sm89")
+    assert engine.stat().st_size > 1_000
 
 
 def test_a_graph_that_is_none_is_refused(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def export(checkpoint: Checkpoint, draft: Draft) -> PairRecipe:
     network = network_of(checkpoint.tensors(), heads=int(draft.options.settings.get("heads", 0)))
     dim = network.text_tensor_fc.in_features
     cases = [_case(*sizes, dim) for sizes in ((3, 4, 5), (2, 7, 3), (2, 2, 16))]
-    dynamic = {"text": {0: "pairs", 1: "words"}, "image": {0: "pairs", 1: "patches"}}
+    dynamic = {"text": {0: "pairs", 1: "words"}, "image": {0: "pairs", 1: "vectors"}}
     draft.graph("joint", network, ["score"], cases, dynamic=dynamic)
     return PairRecipe(
         name=draft.options.name or checkpoint.name,

@@ -7,30 +7,45 @@ capability by name. A stale engine, of another graph, TensorRT or GPU, is built 
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 
+from tamis.models.blocks.batches import MOST
 from tamis.models.errors import ModelError
 from tamis.models.export.draft import silent
 from tamis.models.runtimes.folder import ModelFolder, Recipe, file_sha256
+from tamis.models.runtimes.pair_scorer import AT_ONCE
+from tamis.models.runtimes.prompted import ROOM
 from tamis.models.runtimes.tensorrt import FOLDER, device, engine_path, library
 
 logger = logging.getLogger(__name__)
 
 BUILT_FOR = "sm89"  # where there is no GPU to ask: Ada, such as an L4
-# The least, the usual and the most of each free axis, by what exporters call it.
-BATCH = (1, 8, 32)
-AXES: Mapping[str, tuple[int, int, int]] = {
-    **dict.fromkeys(("batch", "images", "pairs", "pictures", "texts"), BATCH),
-    **dict.fromkeys(("length", "words"), (1, 64, 512)),
+Limits = tuple[int, int, int]  # the least, the usual and the most of a free axis
+BATCH: Limits = (1, 8, MOST)
+AXES: Mapping[str, Limits] = {  # by what exporters call them
+    **dict.fromkeys(("batch", "images", "pictures", "texts", "videos"), BATCH),
+    **dict.fromkeys(("length", "vectors", "words"), (1, 64, 512)),
     "frames": (1, 12, 64),
+    "pairs": (1, 8, AT_ONCE),
     "patches": (4, 1024, 4096),
     "regions": (0, 1, 16),
-    "states": (1, 257, 1024),
-    "visual_tokens": (0, 1024, 8192),
+    "states": (0, 257, 1024),
+    "visual_tokens": (1, 1024, ROOM),
+}
+# The settings of a recipe that say what an axis comes to at most; of several, the largest.
+SAID: Mapping[str, tuple[str, ...]] = {
+    "length": ("max_tokens", "query_tokens", "document_tokens", "text.max_tokens"),
+    **dict.fromkeys(("vectors", "words"), ("most",)),
+    "frames": ("frames.most", "most"),
+    "patches": ("patching.max_patches",),
+    "states": ("grid",),
 }
 TIMING = "timing.cache"  # of the kernels that were tried, so that the next build is faster
 
@@ -51,12 +66,7 @@ def build(
     Raises:
         ModelError: TensorRT is not installed, or cannot build one.
     """
-    trt = library()
-    if trt is None:
-        raise ModelError("neither tensorrt nor tensorrt_rtx is installed: pip install tensorrt")
     target = target or device() or BUILT_FOR
-    if device() is None and trt.__name__ == "tensorrt":
-        raise ModelError("tensorrt builds engines on a machine with a GPU: install tensorrt_rtx")
     made = []
     for name in sorted(file for file in model.recipe.files if file.endswith(".onnx")):
         graph = model.path / name
@@ -66,22 +76,44 @@ def build(
             report(f"{path.name}: there already")
             continue
         began = time.perf_counter()
-        engine = _built(trt, graph, target, _limits(model.recipe))
+        engine = engine_of(graph, target, limits(model.recipe))
         _replace(path, engine)
         seconds = time.perf_counter() - began
         report(f"{path.name}: built in {seconds:.1f} s, {len(engine) / 1e6:.1f} MB")
     return made
 
 
-def _limits(recipe: Recipe) -> Mapping[str, tuple[int, int, int]]:
-    """The free axes' limits, as the recipe narrows them."""
-    most = getattr(recipe, "max_tokens", None)
-    if most is None:
-        return AXES
-    return {**AXES, **dict.fromkeys(("length", "words"), (1, min(64, most), most))}
+def limits(recipe: Recipe) -> Mapping[str, Limits]:
+    """What the free axes of a folder's graphs come to, as far as its recipe says."""
+    return {axis: _within(usual, recipe, SAID.get(axis, ())) for axis, usual in AXES.items()}
 
 
-def _built(trt: Any, graph: Path, target: str, limits: Mapping[str, tuple[int, int, int]]) -> bytes:
+def _within(usual: Limits, recipe: Recipe, settings: Sequence[str]) -> Limits:
+    said = []
+    for setting in settings:
+        with suppress(AttributeError):  # recipes have what their models need
+            said.append(int(np.prod(attrgetter(setting)(recipe))))  # of a grid, its places
+    low, middle, high = usual
+    high = max(said, default=high)
+    return min(low, high), min(middle, high), high
+
+
+def engine_of(graph: Path, target: str, within: Mapping[str, Limits] = AXES) -> bytes:
+    """The engine of one graph.
+
+    Args:
+        graph: Its file.
+        target: The GPU to build for.
+        within: What its free axes come to, by their names.
+
+    Raises:
+        ModelError: TensorRT is not installed, or cannot build it.
+    """
+    trt = library()
+    if trt is None:
+        raise ModelError("neither tensorrt nor tensorrt_rtx is installed: pip install tensorrt")
+    if device() is None and trt.__name__ == "tensorrt":
+        raise ModelError("tensorrt builds engines on a machine with a GPU: install tensorrt_rtx")
     builder = trt.Builder(trt.Logger(trt.Logger.ERROR))
     flag = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     network = builder.create_network(flag)
@@ -92,7 +124,7 @@ def _built(trt: Any, graph: Path, target: str, limits: Mapping[str, tuple[int, i
     if device() is None:
         config.num_compute_capabilities = 1
         config.set_compute_capability(getattr(trt.ComputeCapability, target.upper()), 0)
-    config.add_optimization_profile(_profile(builder, graph, limits))
+    config.add_optimization_profile(_profile(builder, graph, within))
     timing = graph.parent / FOLDER / TIMING
     timed = trt.__name__ == "tensorrt"  # in RTX, which tries kernels on the GPU, it is empty
     if timed:
@@ -105,15 +137,15 @@ def _built(trt: Any, graph: Path, target: str, limits: Mapping[str, tuple[int, i
     return bytes(engine)
 
 
-def _profile(builder: Any, graph: Path, limits: Mapping[str, tuple[int, int, int]]) -> Any:
+def _profile(builder: Any, graph: Path, within: Mapping[str, Limits]) -> Any:
     profile = builder.create_optimization_profile()
     for tensor in onnx.load(graph, load_external_data=False).graph.input:
         axes = []
         for axis in tensor.type.tensor_type.shape.dim:
             if not axis.dim_param:
                 axes.append((axis.dim_value,) * 3)
-            elif axis.dim_param in limits:
-                axes.append(limits[axis.dim_param])
+            elif axis.dim_param in within:
+                axes.append(within[axis.dim_param])
             else:
                 raise ModelError(f"{graph}: {tensor.name}: axis {axis.dim_param!r} has no limits")
         if any(low != high for low, _, high in axes):
