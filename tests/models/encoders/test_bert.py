@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from engines import build_engines
 from safetensors.torch import save_file
 from tiny_text import WIDTH, model, rules, sentence_transformers, tiny_text
 from torch import nn
 
-from tamis.models.encoders.bert import Bert
+from tamis.models.encoders.bert import Bert, BertRecipe
 from tamis.models.export.draft import Options
 from tamis.models.export.exporting import export
+from tamis.models.runtimes.folder import ModelFolder
 from tamis.models.types import Content, Kind, Side
 
 TEXTS = ["a red bike.", "b", "", "what is it, " * 3]
@@ -106,3 +108,7 @@ def test_the_end_that_is_not_read_is_known_whatever_the_side(averaged: Path) -> 
     query, cut = (Content(text="a " * n) for n in (28, 400))
     vectors = [one.heads["dense"] for one in encoder.encode([query, cut], Side.DOCUMENT)]
     assert np.allclose(vectors[0], vectors[1], atol=1e-5)  # type: ignore[arg-type]
+
+
+def test_tensorrt_builds_its_engines(averaged: Path) -> None:
+    build_engines(ModelFolder.open(averaged, BertRecipe, "bert"))

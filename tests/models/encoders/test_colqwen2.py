@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from engines import build_engines
 from golden import golden_cases
 from golden_vlm import (
     counted,
@@ -93,3 +94,7 @@ def test_pages_of_any_shape_are_encoded_together_as_alone(served: Served) -> Non
         lengths.add(len(rows))
     assert len(lengths) == 4
     assert all(made.cost(page) > 4 for page in pages)
+
+
+def test_tensorrt_builds_its_engines(served: Served) -> None:
+    build_engines(served.folder)

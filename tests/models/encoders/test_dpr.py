@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from engines import build_engines
 from tiny_text import WIDTH, rules, vocabulary
 from transformers import DPRConfig, DPRContextEncoder, DPRQuestionEncoder
 
-from tamis.models.encoders.dpr import DPR
+from tamis.models.encoders.dpr import DPR, DPRRecipe
 from tamis.models.errors import ModelError
 from tamis.models.export.checkpoint import Checkpoint
 from tamis.models.export.dpr import network, reads
 from tamis.models.export.draft import Options
 from tamis.models.export.exporting import export
+from tamis.models.runtimes.folder import ModelFolder
 from tamis.models.types import Content, Side
 
 TEXTS = ["who is it?", "a title\na passage, of words.", "no title", ""]
@@ -108,3 +110,7 @@ def test_encoders_of_two_lengths_are_refused(tmp_path: Path) -> None:
     assert reads(Checkpoint.open(tmp_path / "both"))
     with pytest.raises(ModelError, match=r"differ in length: {'query': 5, 'document': 6}"):
         export(tmp_path / "both", tmp_path / "served", method="dpr")
+
+
+def test_tensorrt_builds_its_engines(encoder: DPR) -> None:
+    build_engines(ModelFolder.open(encoder.folder, DPRRecipe, "dpr"))

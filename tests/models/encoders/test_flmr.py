@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from engines import build_engines
 from golden import golden_cases
 from PIL import Image
 from tiny_flmr import config_of, inputs_and_outputs, write_flmr
@@ -197,3 +198,7 @@ def test_a_folder_without_a_graph_is_refused(served: Served, tmp_path: Path) -> 
     told.write_text("\n".join(lines))
     with pytest.raises(ModelError, match=r"files: query\.onnx is not one of"):
         catalog.load(Encoder, served.folder.recipe.method, {"folder": str(tmp_path / "broken")})
+
+
+def test_tensorrt_builds_its_engines(served: Served) -> None:
+    build_engines(served.folder)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from engines import build_engines
 from golden import golden_cases
 from tiny_towers import MIXED, Golden, close, dense, exported, noise, pixels, same_alone
 
@@ -136,3 +137,7 @@ def test_a_picture_leaves_less_room_for_words(encoder: Vista, recipe: VistaRecip
             for text in (exceeds, fits)
         )
         close(dense(cut), dense(whole), 1e-6)
+
+
+def test_tensorrt_builds_its_engines(golden: Golden) -> None:
+    build_engines(ModelFolder.open(golden.folder, VistaRecipe, "vista"))
