@@ -63,7 +63,7 @@ def test_positives_of_the_query_s_own_data_set_tell_its_task(tmp_path: Path) -> 
         folder / "query" / "test" / "mbeir_mscoco_task0_test.jsonl",
         [
             datasets.asked(0, ["5:1", "9:none", "9:0"], query_txt="red"),
-            datasets.asked(1, ["5:1"], query_txt="red"),
+            datasets.asked(1, ["5:1"], query_txt="red", qid="5:7"),
         ],
     )
     datasets.put(
@@ -191,6 +191,17 @@ def test_a_line_that_is_wrong_is_named(
     opened(folder)
     spoil(folder)
     with pytest.raises(DatasetError, match=problem):
+        opened(folder)
+
+
+def test_parquet_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    folder = datasets.m2kr(tmp_path)
+    (folder / "OKVQA_data" / "test-00000-of-00001.jsonl").rename(
+        folder / "OKVQA_data" / "x.parquet"
+    )
+    with pytest.raises(
+        DatasetError, match=r"\*_data: Parquet is not read; write its rows as JSONL"
+    ):
         opened(folder)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tamis.models.instructions import tasks
 from tamis.server.evaluate.dataset import Choice, Dataset, Entry, Pool, Topic, files
-from tamis.server.evaluate.rows import Row, rows
+from tamis.server.evaluate.rows import DatasetError, Row, rows
 
 
 def read(folder: Path, choice: Choice) -> Dataset:
@@ -29,6 +29,8 @@ def read(folder: Path, choice: Choice) -> Dataset:
 
 def _tables(folder: Path, kind: str, name: str, containing: str) -> list[Path]:
     found = files(folder, f"{kind}/*.jsonl", containing)
+    if not found and files(folder, f"{kind}/*.parquet", containing):
+        raise DatasetError(f"{folder}/{kind}: Parquet is not read; write its rows as JSONL")
     return [path for path in found if path.stem.partition("-")[0] == name]
 
 
