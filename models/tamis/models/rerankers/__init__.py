@@ -3,9 +3,12 @@
 One file a method, named after its paper; a frozen dataclass, as in `encoders`. It subclasses the
 narrowest of these that fits and writes its functions:
 
-    PointwiseReranker.score      each candidate by itself
-    PlannedReranker.plan, .ask   pairs or lists of candidates, by a plan of `tamis.models.ranking`
-    Reranker.rerank              anything else
+    TextReranker.score_texts       each candidate by its text
+    ImageReranker.score_images     each candidate by its image
+    VectorReranker.score_vectors   each candidate by its vectors
+    PointwiseReranker.score        each candidate by itself, otherwise
+    PlannedReranker.plan, .ask     pairs or lists of candidates, by a plan of `tamis.models.ranking`
+    Reranker.rerank                anything else
 """
 
 from abc import abstractmethod
@@ -21,6 +24,7 @@ from tamis.models.blocks.topk import top_k
 from tamis.models.method import Method
 from tamis.models.ranking import UNBOUNDED, Bounds
 from tamis.models.ranking.pointwise import pointwise
+from tamis.models.ranking.vectors import Vectors, of_vectors
 from tamis.models.retrievers import Plan
 from tamis.models.types import Candidate, Query
 
@@ -126,6 +130,79 @@ class PointwiseReranker(Reranker):
 
         plan = pointwise(len(candidates), at_once=self.at_once)
         return _rankings(plan, ask, candidates, bounds, self.at_once)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextReranker(PointwiseReranker):
+    """Asks a model about each candidate's text; one without a text scores -inf."""
+
+    at_once: ClassVar[int | None] = ranking.AT_ONCE
+
+    @abstractmethod
+    def score_texts(self, query: str, texts: list[str]) -> Float[np.ndarray, " texts"]:
+        """How well each text answers the query's."""
+
+    @final
+    def score(
+        self, query: Query, candidates: Sequence[Candidate]
+    ) -> Float[np.ndarray, " candidates"]:
+        scores = np.full(len(candidates), -np.inf)
+        told = [(i, c.content.text) for i, c in enumerate(candidates) if c.content.text is not None]
+        if query.content.text is not None and told:
+            found = self.score_texts(query.content.text, [text for _, text in told])
+            scores[[i for i, _ in told]] = found
+        return scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageReranker(PointwiseReranker):
+    """Asks a model about each candidate's image; one without an image scores -inf."""
+
+    reads_images: ClassVar = True
+    at_once: ClassVar[int | None] = ranking.AT_ONCE
+
+    @abstractmethod
+    def score_images(self, query: str, seen: list[Candidate]) -> Float[np.ndarray, " seen"]:
+        """How well each candidate, all of which have an image, answers the query's text."""
+
+    @final
+    def score(
+        self, query: Query, candidates: Sequence[Candidate]
+    ) -> Float[np.ndarray, " candidates"]:
+        scores = np.full(len(candidates), -np.inf)
+        seen = [i for i, one in enumerate(candidates) if one.content.image is not None]
+        if query.content.text is not None and seen:
+            scores[seen] = self.score_images(query.content.text, [candidates[i] for i in seen])
+        return scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class VectorReranker(PointwiseReranker):
+    """Compares two sides' vectors; a candidate without any scores -inf.
+
+    Attributes:
+        query: The queries' vectors, as `encoder.head`; a single one is one row.
+        document: The candidates'.
+    """
+
+    query: str
+    document: str
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return (self.query, self.document)
+
+    @abstractmethod
+    def score_vectors(
+        self, asked: Vectors, held: list[Vectors]
+    ) -> Sequence[float] | Float[np.ndarray, " documents"]:
+        """How well each candidate's vectors match the query's."""
+
+    @final
+    def score(
+        self, query: Query, candidates: Sequence[Candidate]
+    ) -> Float[np.ndarray, " candidates"]:
+        return of_vectors(query, candidates, self.query, self.document, self.score_vectors)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,22 +1,21 @@
 """CLIP4Clip's tight similarity: one transformer reads a text's vector and a video's frames."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
-from tamis.models.ranking.vectors import of_vectors
-from tamis.models.rerankers import PointwiseReranker
+from tamis.models.ranking.vectors import Vectors
+from tamis.models.rerankers import VectorReranker
 from tamis.models.runtimes.pair_scorer import PairScorer
-from tamis.models.types import Candidate, Paper, Query
+from tamis.models.types import Paper
 
 __all__ = ("CLIP4ClipTightTransf",)
 
 
 @dataclass(frozen=True, kw_only=True)
-class CLIP4ClipTightTransf(PointwiseReranker):
+class CLIP4ClipTightTransf(VectorReranker):
     """The logit that a cross transformer gives a pair, as the checkpoint made it: not normalised.
 
     Attributes:
@@ -34,14 +33,6 @@ class CLIP4ClipTightTransf(PointwiseReranker):
     departs: ClassVar = "videos with as many frames are run together, so that no frame is masked"
 
     model: PairScorer
-    query: str
-    document: str
 
-    @property
-    def needs(self) -> tuple[str, ...]:
-        return (self.query, self.document)
-
-    def score(
-        self, query: Query, candidates: Sequence[Candidate]
-    ) -> Float[np.ndarray, " candidates"]:
-        return of_vectors(query, candidates, self.query, self.document, self.model.scores)
+    def score_vectors(self, asked: Vectors, held: list[Vectors]) -> Float[np.ndarray, " documents"]:
+        return self.model.scores(asked, held)

@@ -1,23 +1,18 @@
 """CMRF lets audio attend to lyrics and lyrics to audio, and compares each with what it read."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-from jaxtyping import Float
-
 from tamis.models.blocks.attention import attention
 from tamis.models.blocks.similarity import cosine, unit
-from tamis.models.ranking.vectors import Vectors, of_vectors
-from tamis.models.rerankers import PointwiseReranker
-from tamis.models.types import Candidate, Query
+from tamis.models.ranking.vectors import Vectors
+from tamis.models.rerankers import VectorReranker
 
 __all__ = ("CMRF",)
 
 
 @dataclass(frozen=True, kw_only=True)
-class CMRF(PointwiseReranker):
+class CMRF(VectorReranker):
     """The mean of both directions' cosines of a side's mean with the mean of what it attended to.
 
     Attributes:
@@ -33,24 +28,13 @@ class CMRF(PointwiseReranker):
         "reinforcement, which is training, has no part in serving"
     )
 
-    query: str
-    document: str
     temperature: float = 0.1
 
     def __post_init__(self) -> None:
         if self.temperature <= 0:
             raise ValueError(f"temperature must be more than 0, not {self.temperature}")
 
-    @property
-    def needs(self) -> tuple[str, ...]:
-        return (self.query, self.document)
-
-    def score(
-        self, query: Query, candidates: Sequence[Candidate]
-    ) -> Float[np.ndarray, " candidates"]:
-        return of_vectors(query, candidates, self.query, self.document, self._score)
-
-    def _score(self, asked: Vectors, held: list[Vectors]) -> list[float]:
+    def score_vectors(self, asked: Vectors, held: list[Vectors]) -> list[float]:
         return [(self._read(asked, own) + self._read(own, asked)) / 2 for own in held]
 
     def _read(self, reader: Vectors, other: Vectors) -> float:

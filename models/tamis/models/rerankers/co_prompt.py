@@ -4,7 +4,6 @@ Two frozen models find the instruction offline: one proposes its words, the othe
 documents explain their queries with them. Served is the outcome, a prompt file.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,17 +12,15 @@ from jaxtyping import Float
 
 from tamis.models.blocks.probability import mean_of_spans
 from tamis.models.prompts import Prompts, packaged
-from tamis.models.ranking import AT_ONCE
-from tamis.models.ranking.texts import of_texts
-from tamis.models.rerankers import PointwiseReranker
+from tamis.models.rerankers import TextReranker
 from tamis.models.runtimes.language import LanguageModel, Prompt
-from tamis.models.types import Candidate, Paper, Query
+from tamis.models.types import Paper
 
 __all__ = ("CoPrompt",)
 
 
 @dataclass(frozen=True, kw_only=True)
-class CoPrompt(PointwiseReranker):
+class CoPrompt(TextReranker):
     """The mean log-probability of the query after the document and the instruction.
 
     Attributes:
@@ -40,18 +37,12 @@ class CoPrompt(PointwiseReranker):
     )
     checked: ClassVar = "the cross-entropy of transformers' LlamaForCausalLM over the query"
     departs: ClassVar = "the packaged instruction is written by hand; searched ones are not public"
-    at_once: ClassVar = AT_ONCE
 
     model: LanguageModel
     prompt: Prompts = packaged("co_prompt")
     document_tokens: int = 900
 
-    def score(
-        self, query: Query, candidates: Sequence[Candidate]
-    ) -> Float[np.ndarray, " candidates"]:
-        return of_texts(query, candidates, self._score)
-
-    def _score(self, query: str, texts: list[str]) -> Float[np.ndarray, " texts"]:
+    def score_texts(self, query: str, texts: list[str]) -> Float[np.ndarray, " texts"]:
         template, instruction = self.prompt.template("document"), self.prompt.text("instruction")
         told = [
             Prompt(prefix=template.fill(document=text, instruction=instruction))

@@ -1,6 +1,5 @@
 """CSIC weighs tokens by their importance in their modality and to the other one, made to agree."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,15 +8,15 @@ from jaxtyping import Float
 
 from tamis.models.blocks.attention import attention
 from tamis.models.blocks.similarity import cosine, unit
-from tamis.models.ranking.vectors import Vectors, of_vectors
-from tamis.models.rerankers import PointwiseReranker
-from tamis.models.types import Candidate, Paper, Query
+from tamis.models.ranking.vectors import Vectors
+from tamis.models.rerankers import VectorReranker
+from tamis.models.types import Paper
 
 __all__ = ("CSIC",)
 
 
 @dataclass(frozen=True, kw_only=True)
-class CSIC(PointwiseReranker):
+class CSIC(VectorReranker):
     """The cosine of both sides' means, weighed by the tokens' calibrated importance.
 
     A token is important in its own modality as far as its fellows attend to it, and to the other
@@ -41,24 +40,13 @@ class CSIC(PointwiseReranker):
         "encoder's, nothing is learned, and the geometric mean is our reading of calibration"
     )
 
-    query: str
-    document: str
     temperature: float = 0.1
 
     def __post_init__(self) -> None:
         if self.temperature <= 0:
             raise ValueError(f"temperature must be more than 0, not {self.temperature}")
 
-    @property
-    def needs(self) -> tuple[str, ...]:
-        return (self.query, self.document)
-
-    def score(
-        self, query: Query, candidates: Sequence[Candidate]
-    ) -> Float[np.ndarray, " candidates"]:
-        return of_vectors(query, candidates, self.query, self.document, self._score)
-
-    def _score(self, asked: Vectors, held: list[Vectors]) -> list[float]:
+    def score_vectors(self, asked: Vectors, held: list[Vectors]) -> list[float]:
         return [
             float(cosine(self._mean(asked, own)[None], self._mean(own, asked)[None])[0, 0])
             for own in held

@@ -21,11 +21,9 @@ from tamis.models.blocks.topk import top_k
 from tamis.models.encoders import TokenEncoder
 from tamis.models.errors import ModelError
 from tamis.models.prompts import Prompts, packaged
-from tamis.models.ranking import AT_ONCE
-from tamis.models.ranking.texts import of_texts
-from tamis.models.rerankers import PointwiseReranker
+from tamis.models.rerankers import TextReranker
 from tamis.models.runtimes.language import CrossEncoder, LanguageModel, Prompt, first_token
-from tamis.models.types import Candidate, Paper, Query
+from tamis.models.types import Paper
 
 __all__ = ("DemoRank",)
 
@@ -33,7 +31,7 @@ KEYS = ("query", "document", "output")
 
 
 @dataclass(frozen=True, kw_only=True)
-class DemoRank(PointwiseReranker):
+class DemoRank(TextReranker):
     """The probability of "Yes" against "No" after demonstrations and input.
 
     Attributes:
@@ -57,7 +55,6 @@ class DemoRank(PointwiseReranker):
     )
     checked: ClassVar = "scorers of given answers: the selection and the prompt, to the letter"
     departs: ClassVar = "by default demonstrations are chosen once a query, by the query alone"
-    at_once: ClassVar = AT_ONCE
 
     model: LanguageModel
     demonstrations: str
@@ -91,12 +88,7 @@ class DemoRank(PointwiseReranker):
     def _embedded(self) -> Float[np.ndarray, "pool dim"]:
         return self._vectors(self._pool)
 
-    def score(
-        self, query: Query, candidates: Sequence[Candidate]
-    ) -> Float[np.ndarray, " candidates"]:
-        return of_texts(query, candidates, self._score)
-
-    def _score(self, query: str, texts: list[str]) -> Float[np.ndarray, " texts"]:
+    def score_texts(self, query: str, texts: list[str]) -> Float[np.ndarray, " texts"]:
         template, told = self.prompt.template("input"), self.model.cut(texts, self.document_tokens)
         inputs = [template.fill(query=query, document=text) for text in told]
         if self.per_pair:

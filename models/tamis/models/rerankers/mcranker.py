@@ -14,11 +14,9 @@ from jaxtyping import Float
 
 from tamis.models.blocks.answers import first_object, score, texts
 from tamis.models.prompts import Prompts, asked, packaged
-from tamis.models.ranking import AT_ONCE
-from tamis.models.ranking.texts import of_texts
-from tamis.models.rerankers import PointwiseReranker
+from tamis.models.rerankers import TextReranker
 from tamis.models.runtimes.language import LanguageModel
-from tamis.models.types import Candidate, Paper, Query
+from tamis.models.types import Paper
 
 __all__ = ("MCRanker",)
 
@@ -29,7 +27,7 @@ Annotators = dict[str, str]  # who they are, and their criteria
 
 
 @dataclass(frozen=True, kw_only=True)
-class MCRanker(PointwiseReranker):
+class MCRanker(TextReranker):
     """The score of an assessor who sees those of the annotators, or their sum.
 
     A score that cannot be read counts as the middle of the scale.
@@ -55,7 +53,6 @@ class MCRanker(PointwiseReranker):
         "the prompts are our wording; all candidates are scored, where the authors' code stops "
         "after 30"
     )
-    at_once: ClassVar = AT_ONCE
 
     model: LanguageModel
     prompt: Prompts = packaged("mcranker")
@@ -69,12 +66,7 @@ class MCRanker(PointwiseReranker):
     def _known(self) -> OrderedDict[str, Annotators]:
         return OrderedDict()
 
-    def score(
-        self, query: Query, candidates: Sequence[Candidate]
-    ) -> Float[np.ndarray, " candidates"]:
-        return of_texts(query, candidates, self._score)
-
-    def _score(self, query: str, documents: list[str]) -> Float[np.ndarray, " texts"]:
+    def score_texts(self, query: str, documents: list[str]) -> Float[np.ndarray, " texts"]:
         told = self.model.cut(documents, self.document_tokens)
         annotators = self._annotators(query, told[0])
         template = self.prompt.template("score")

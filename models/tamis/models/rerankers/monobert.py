@@ -3,7 +3,6 @@
 Also serves what has the same shape: monoELECTRA, the MS MARCO MiniLMs, the BGE rerankers.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,16 +11,15 @@ from jaxtyping import Float
 
 from tamis.models.blocks.probability import log_softmax
 from tamis.models.ranking import AT_ONCE
-from tamis.models.ranking.texts import of_texts
-from tamis.models.rerankers import PointwiseReranker
+from tamis.models.rerankers import TextReranker
 from tamis.models.runtimes.language import CrossEncoder
-from tamis.models.types import Candidate, Paper, Query
+from tamis.models.types import Paper
 
 __all__ = ("MonoBERT",)
 
 
 @dataclass(frozen=True, kw_only=True)
-class MonoBERT(PointwiseReranker):
+class MonoBERT(TextReranker):
     """The log-probability of the class "relevant", which is the last one.
 
     A head of one class gives its logit. Documents are cut to what the model reads; the reranker
@@ -42,12 +40,7 @@ class MonoBERT(PointwiseReranker):
     model: CrossEncoder
     raw: bool = False
 
-    def score(
-        self, query: Query, candidates: Sequence[Candidate]
-    ) -> Float[np.ndarray, " candidates"]:
-        return of_texts(query, candidates, self._score)
-
-    def _score(self, query: str, texts: list[str]) -> Float[np.ndarray, " texts"]:
+    def score_texts(self, query: str, texts: list[str]) -> Float[np.ndarray, " texts"]:
         logits = self.model.logits([(query, text) for text in texts])
         if not self.raw and self.model.labels > 1:
             logits = log_softmax(logits)

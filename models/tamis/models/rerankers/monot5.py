@@ -1,6 +1,5 @@
 """monoT5 asks an encoder-decoder whether a document is relevant, and reads "true" or "false"."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,17 +8,15 @@ from jaxtyping import Float
 
 from tamis.models.blocks.probability import first_of_two
 from tamis.models.prompts import Prompts, packaged
-from tamis.models.ranking import AT_ONCE
-from tamis.models.ranking.texts import of_texts
-from tamis.models.rerankers import PointwiseReranker
+from tamis.models.rerankers import TextReranker
 from tamis.models.runtimes.language import LanguageModel, Prompt, first_token
-from tamis.models.types import Candidate, Paper, Query
+from tamis.models.types import Paper
 
 __all__ = ("MonoT5",)
 
 
 @dataclass(frozen=True, kw_only=True)
-class MonoT5(PointwiseReranker):
+class MonoT5(TextReranker):
     """The probability of the label "relevant" against the other one, at the first token.
 
     Attributes:
@@ -34,18 +31,12 @@ class MonoT5(PointwiseReranker):
         "https://arxiv.org/abs/2003.06713",
     )
     checked: ClassVar = "the first step of transformers' T5ForConditionalGeneration"
-    at_once: ClassVar = AT_ONCE
 
     model: LanguageModel
     prompt: Prompts = packaged("monot5")
     max_tokens: int = 512
 
-    def score(
-        self, query: Query, candidates: Sequence[Candidate]
-    ) -> Float[np.ndarray, " candidates"]:
-        return of_texts(query, candidates, self._score)
-
-    def _score(self, query: str, texts: list[str]) -> Float[np.ndarray, " texts"]:
+    def score_texts(self, query: str, texts: list[str]) -> Float[np.ndarray, " texts"]:
         template = self.prompt.template("prompt")
         asked = template.fit(self.model, self.max_tokens - 1, texts, "document", query=query)
         labels = [first_token(self.model, self.prompt.text(key)) for key in ("relevant", "other")]

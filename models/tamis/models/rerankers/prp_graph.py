@@ -9,32 +9,25 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from jaxtyping import Float
 
 from tamis.models import ranking
-from tamis.models.prompts import Prompts, packaged
-from tamis.models.ranking.preferences import preferences
+from tamis.models.ranking.preferences import PreferenceReranker
 from tamis.models.ranking.swiss import swiss
-from tamis.models.rerankers import PlannedReranker
-from tamis.models.runtimes.language import LanguageModel
 from tamis.models.types import Candidate, Paper, Query
 
 __all__ = ("PRPGraph",)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PRPGraph(PlannedReranker[float]):
+class PRPGraph(PreferenceReranker):
     """Orders by PageRank of the graph of comparisons; at most `rounds` prompts a candidate.
 
     Attributes:
-        model: A language model, best one that follows instructions.
-        prompt: The words that it is asked with.
         rounds: Of the tournament; the paper plays 10, 20 or 40.
         prior: What PageRank believes beforehand: ``scores``, the first stage's, or ``swiss``, those
             of the tournament.
         damping: PageRank's.
-        query_tokens: Of the query; the rest is left out.
-        passage_tokens: Of each passage.
-        chat: Whether the model wants conversations.
     """
 
     paper: ClassVar = Paper(
@@ -49,14 +42,10 @@ class PRPGraph(PlannedReranker[float]):
         "negative count as 0 in the prior"
     )
 
-    model: LanguageModel
-    prompt: Prompts = packaged("prp")
     rounds: int = 10
     prior: str = "scores"
     damping: float = 0.85
     query_tokens: int = 32
-    passage_tokens: int = 128
-    chat: bool = False
 
     def __post_init__(self) -> None:
         if self.prior not in ("scores", "swiss"):
@@ -69,14 +58,5 @@ class PRPGraph(PlannedReranker[float]):
         prior = scores if self.prior == "scores" else None
         return swiss(len(candidates), self.rounds, prior=prior, damping=self.damping)
 
-    def ask(self, query: Query, shown: Sequence[Sequence[Candidate]]) -> Sequence[float | None]:
-        told = preferences(
-            self.model,
-            self.prompt,
-            query,
-            shown,
-            query_tokens=self.query_tokens,
-            passage_tokens=self.passage_tokens,
-            chat=self.chat,
-        )
-        return [None] * len(shown) if told is None else np.exp(told[:, 0]).tolist()
+    def won(self, told: Float[np.ndarray, "pairs 2"]) -> Float[np.ndarray, " pairs"]:
+        return np.exp(told[:, 0])

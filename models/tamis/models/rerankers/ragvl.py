@@ -3,7 +3,6 @@
 The image comes first, so that its state is kept and only the question is read for a new query.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,16 +11,15 @@ from jaxtyping import Float
 
 from tamis.models.blocks.probability import first_of_two
 from tamis.models.prompts import Prompts, packaged
-from tamis.models.ranking import AT_ONCE
-from tamis.models.rerankers import PointwiseReranker
+from tamis.models.rerankers import ImageReranker
 from tamis.models.runtimes.language import LanguageModel, Message, Prompt, first_token
-from tamis.models.types import Candidate, Paper, Query
+from tamis.models.types import Candidate, Paper
 
 __all__ = ("RagVL",)
 
 
 @dataclass(frozen=True, kw_only=True)
-class RagVL(PointwiseReranker):
+class RagVL(ImageReranker):
     """The probability of "Yes" against "No" at the answer's first token.
 
     Candidates below the threshold score -inf, and follow in their old order: what reads the ranking
@@ -44,8 +42,6 @@ class RagVL(PointwiseReranker):
     )
     checked: ClassVar = "the first step of transformers' LlavaForConditionalGeneration"
     departs: ClassVar = "only the first step is run, where the authors' code generates an answer"
-    reads_images: ClassVar = True
-    at_once: ClassVar = AT_ONCE
 
     model: LanguageModel
     prompt: Prompts = packaged("ragvl")
@@ -58,18 +54,11 @@ class RagVL(PointwiseReranker):
         if not 0 <= self.threshold <= 1:
             raise ValueError(f"threshold must be from 0 to 1, not {self.threshold}")
 
-    def score(
-        self, query: Query, candidates: Sequence[Candidate]
-    ) -> Float[np.ndarray, " candidates"]:
-        scores = np.full(len(candidates), -np.inf)
-        seen = [i for i, one in enumerate(candidates) if one.content.image is not None]
-        if query.content.text is None or not seen:
-            return scores
-        shown = [self._prompt(query.content.text, candidates[i]) for i in seen]
+    def score_images(self, query: str, seen: list[Candidate]) -> Float[np.ndarray, " seen"]:
+        shown = [self._prompt(query, one) for one in seen]
         answers = [first_token(self.model, self.prompt.text(key)) for key in ("yes", "no")]
         sure = first_of_two(self.model.token_log_probabilities(shown, answers))
-        scores[seen] = np.where(sure >= self.threshold, sure, -np.inf)
-        return scores
+        return np.where(sure >= self.threshold, sure, -np.inf)
 
     def _prompt(self, query: str, candidate: Candidate) -> Prompt:
         caption, image = candidate.content.text if self.captions else None, candidate.content.image

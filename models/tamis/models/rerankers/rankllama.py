@@ -1,6 +1,5 @@
 """RankLLaMA reads query and document with a large decoder and scores its last token."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -8,11 +7,9 @@ import numpy as np
 from jaxtyping import Float
 
 from tamis.models.prompts import Prompts, packaged
-from tamis.models.ranking import AT_ONCE
-from tamis.models.ranking.texts import of_texts
-from tamis.models.rerankers import PointwiseReranker
+from tamis.models.rerankers import TextReranker
 from tamis.models.runtimes.language import SequenceClassifier
-from tamis.models.types import Candidate, Paper, Query
+from tamis.models.types import Paper
 
 __all__ = ("RankLLaMA",)
 
@@ -20,7 +17,7 @@ END = 3  # tokens that the authors keep free at a document's end
 
 
 @dataclass(frozen=True, kw_only=True)
-class RankLLaMA(PointwiseReranker):
+class RankLLaMA(TextReranker):
     """The head's logit at the last token, without anything after the document.
 
     Attributes:
@@ -40,7 +37,6 @@ class RankLLaMA(PointwiseReranker):
         "documents without a title get the prefix that training gave them and the authors' "
         "inference code drops"
     )
-    at_once: ClassVar = AT_ONCE
 
     model: SequenceClassifier
     prompt: Prompts = packaged("rankllama")
@@ -51,12 +47,7 @@ class RankLLaMA(PointwiseReranker):
         if self.query_tokens < 1 or self.document_tokens <= END:
             raise ValueError(f"query_tokens must be at least 1, document_tokens more than {END}")
 
-    def score(
-        self, query: Query, candidates: Sequence[Candidate]
-    ) -> Float[np.ndarray, " candidates"]:
-        return of_texts(query, candidates, self._score)
-
-    def _score(self, query: str, texts: list[str]) -> Float[np.ndarray, " texts"]:
+    def score_texts(self, query: str, texts: list[str]) -> Float[np.ndarray, " texts"]:
         start, template = self.model.start_id, self.prompt.template("document")
         asked = self.model.token_ids(self.prompt.template("query").fill(query=query))
         before = [start, *asked[: self.query_tokens], start]

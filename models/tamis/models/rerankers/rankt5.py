@@ -1,6 +1,5 @@
 """RankT5 trains an encoder-decoder to rank: the score is one logit of its first step."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -8,17 +7,15 @@ import numpy as np
 from jaxtyping import Float
 
 from tamis.models.prompts import Prompts, packaged
-from tamis.models.ranking import AT_ONCE
-from tamis.models.ranking.texts import of_texts
-from tamis.models.rerankers import PointwiseReranker
+from tamis.models.rerankers import TextReranker
 from tamis.models.runtimes.language import LanguageModel, Prompt, single_token
-from tamis.models.types import Candidate, Paper, Query
+from tamis.models.types import Paper
 
 __all__ = ("RankT5",)
 
 
 @dataclass(frozen=True, kw_only=True)
-class RankT5(PointwiseReranker):
+class RankT5(TextReranker):
     """The raw logit of a spare token. It has no scale: not for thresholds, not across queries.
 
     Attributes:
@@ -34,18 +31,12 @@ class RankT5(PointwiseReranker):
     )
     checked: ClassVar = "the first step of transformers' T5ForConditionalGeneration"
     departs: ClassVar = "the encoder-decoder form only, not the one with an encoder alone"
-    at_once: ClassVar = AT_ONCE
 
     model: LanguageModel
     prompt: Prompts = packaged("rankt5")
     max_tokens: int = 512
 
-    def score(
-        self, query: Query, candidates: Sequence[Candidate]
-    ) -> Float[np.ndarray, " candidates"]:
-        return of_texts(query, candidates, self._score)
-
-    def _score(self, query: str, texts: list[str]) -> Float[np.ndarray, " texts"]:
+    def score_texts(self, query: str, texts: list[str]) -> Float[np.ndarray, " texts"]:
         template = self.prompt.template("prompt")
         asked = template.fit(self.model, self.max_tokens - 1, texts, "document", query=query)
         token = single_token(self.model, self.prompt.text("score"))

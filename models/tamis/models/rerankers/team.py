@@ -1,23 +1,21 @@
 """TEAM aligns each word of a text with what an image says about it, and scores the matches."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
-from tamis.models.ranking.vectors import of_vectors
-from tamis.models.rerankers import PointwiseReranker
+from tamis.models.ranking.vectors import Vectors
+from tamis.models.rerankers import VectorReranker
 from tamis.models.runtimes.pair_scorer import PairScorer
-from tamis.models.types import Candidate, Paper, Query
+from tamis.models.types import Paper
 
 __all__ = ("TEAM",)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TEAM(PointwiseReranker):
+class TEAM(VectorReranker):
     """The mean, over the words, of each one's cosine with what the last block found for it.
 
     Attributes:
@@ -36,16 +34,7 @@ class TEAM(PointwiseReranker):
     departs: ClassVar = "texts have no padding; the first stage's score is not added"
 
     model: PairScorer
-    query: str
-    document: str
     query_is_image: bool = False
 
-    @property
-    def needs(self) -> tuple[str, ...]:
-        return (self.query, self.document)
-
-    def score(
-        self, query: Query, candidates: Sequence[Candidate]
-    ) -> Float[np.ndarray, " candidates"]:
-        scores = partial(self.model.scores, query_second=self.query_is_image)
-        return of_vectors(query, candidates, self.query, self.document, scores)
+    def score_vectors(self, asked: Vectors, held: list[Vectors]) -> Float[np.ndarray, " documents"]:
+        return self.model.scores(asked, held, query_second=self.query_is_image)

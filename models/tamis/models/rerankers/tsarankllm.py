@@ -4,7 +4,6 @@ No head is trained: any causal model serves it, the better the more it saw of su
 document is does not depend on the query, so its state can be kept from one search to the next.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,17 +12,15 @@ from jaxtyping import Float
 
 from tamis.models.blocks.probability import mean_of_spans
 from tamis.models.prompts import Prompts, packaged
-from tamis.models.ranking import AT_ONCE
-from tamis.models.ranking.texts import of_texts
-from tamis.models.rerankers import PointwiseReranker
+from tamis.models.rerankers import TextReranker
 from tamis.models.runtimes.language import LanguageModel, Prompt
-from tamis.models.types import Candidate, Paper, Query
+from tamis.models.types import Paper
 
 __all__ = ("TSARankLLM",)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TSARankLLM(PointwiseReranker):
+class TSARankLLM(TextReranker):
     """The mean log-probability of the query's tokens after the document.
 
     Attributes:
@@ -39,18 +36,12 @@ class TSARankLLM(PointwiseReranker):
     )
     checked: ClassVar = "the cross-entropy of transformers' LlamaForCausalLM over the query"
     departs: ClassVar = "document and query are tokenized one by one, so that a state can be kept"
-    at_once: ClassVar = AT_ONCE
 
     model: LanguageModel
     prompt: Prompts = packaged("tsarankllm")
     max_tokens: int = 502
 
-    def score(
-        self, query: Query, candidates: Sequence[Candidate]
-    ) -> Float[np.ndarray, " candidates"]:
-        return of_texts(query, candidates, self._score)
-
-    def _score(self, query: str, texts: list[str]) -> Float[np.ndarray, " texts"]:
+    def score_texts(self, query: str, texts: list[str]) -> Float[np.ndarray, " texts"]:
         span = self.prompt.template("span").fill(query=query)
         room = self.max_tokens - self.model.counts([span])[0]
         told = self.prompt.template("document").fit(self.model, room, texts, "document")
