@@ -287,13 +287,15 @@ class Refining(RefineMethods):  # type: ignore[misc]
 class Server(ServerMethods):  # type: ignore[misc]
     """Tells limits."""
 
-    def __init__(self, max_in_flight: int = 0) -> None:
+    def __init__(self, max_in_flight: int = 0, max_message_bytes: int = 0) -> None:
         self._max_in_flight = max_in_flight
+        self._max_message_bytes = max_message_bytes
         self.asked = 0
 
     async def GetServerInfo(self, request: Any, context: Any) -> Any:  # noqa: N802
         limits = server_service_pb2.Limits(
             max_k=1000,
+            max_message_bytes=self._max_message_bytes,
             max_text_bytes=1000,
             max_image_bytes=2000,
             max_batch_inputs=4,
