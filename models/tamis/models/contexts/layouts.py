@@ -10,9 +10,9 @@ LMCache (remote `redis://`, chunks of 256 tokens). The key of a chunk is
 
     MODEL@WORLD_SIZE@WORKER@HASH@bfloat16
 
-whose hash, of the ids up to the chunk's end, depends on LMCache's own configuration. A chunk's bytes
-are under that key with `kv_bytes` after it, and are set first; with `metadata` after it are seven
-int32: the bytes' length, 1 for KV_2LTD, 3 for bfloat16, and the shape. The bytes are an array of
+whose hash, of the ids up to the chunk's end, depends on LMCache's own configuration. A chunk's
+bytes are under that key with `kv_bytes` after it, and are set first; with `metadata` after it are
+seven int32: the bytes' length, 1 for KV_2LTD, 3 for bfloat16, and the shape. The bytes are an array of
 (2, layers, tokens, kv_heads * dim), keys first. `resp://` wants the bytes alone, in full chunks.
 
 vLLM (0.9 to 0.11, `SharedStorageConnector`; later releases arrange their pages otherwise). A folder
