@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from engines import build_engines
 from golden import golden_cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -197,3 +198,8 @@ def test_a_checkpoint_of_another_head_is_refused(
     with pytest.raises(ModelError, match=problem):
         export(source, tmp_path / "served", options, method=method)
     assert not (tmp_path / "served").exists()
+
+
+def test_tensorrt_builds_its_engines(told: tuple[str, MeanP, Golden]) -> None:
+    method, _, golden = told
+    build_engines(ModelFolder.open(golden.folder, VideoRecipe, method))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from engines import build_engines
 from PIL import Image
 from tiny_vlm import QWEN2_SPECIAL, QWEN2_VL, byte_tokenizer, scattered, write_checkpoint
 from transformers import PreTrainedTokenizerFast, Qwen2VLConfig, Qwen2VLModel
@@ -234,3 +235,7 @@ def test_a_folder_says_how_pictures_are_cut(gme_folder: Path) -> None:
     assert recipe.patching is not None
     assert (recipe.patching.min_pixels, recipe.patching.max_pixels) == (256 * 784, 1280 * 784)
     assert (gme_folder / NAME).exists()
+
+
+def test_tensorrt_builds_its_engines(gme_folder: Path) -> None:
+    build_engines(ModelFolder.open(gme_folder, PromptedRecipe, "gme"))

@@ -2,10 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
+from engines import build_engines
 from golden import golden_cases
 from safetensors.torch import load_file
 
@@ -17,9 +19,17 @@ from tamis.models.runtimes.pair_scorer import OnnxPairScorer
 from tamis.models.types import Candidate, Content, Query
 
 ON_VECTORS, ON_LOGITS = 5e-5, 1e-3  # the golden data's own tolerances
+CASES = golden_cases("clip4clip_tighttransf")
 
 
-@pytest.mark.parametrize("case", golden_cases("clip4clip_tighttransf"))
+class Served(NamedTuple):
+    """A golden case, and the model folder that its weights were exported to."""
+
+    case: Path
+    model: OnnxPairScorer
+
+
+@pytest.mark.parametrize("case", CASES)
 def test_the_network_is_the_authors(case: Path) -> None:
     weights, inputs, outputs = (
         load_file(case / f"{name}.safetensors") for name in ("weights", "inputs", "outputs")
@@ -35,19 +45,23 @@ def test_the_network_is_the_authors(case: Path) -> None:
                 assert abs(network(text[None], real)[0] - outputs["logits"][i, j]) < ON_LOGITS
 
 
-@pytest.mark.parametrize("case", golden_cases("clip4clip_tighttransf"))
-def test_the_reranker_gives_the_authors_logits(case: Path, tmp_path: Path) -> None:
-    """From the folder that is served; the videos of a collection have different lengths."""
-    inputs, outputs = (load_file(case / f"{name}.safetensors") for name in ("inputs", "outputs"))
+@pytest.fixture(scope="module", params=CASES)
+def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Served:
+    case, checkpoint = request.param, tmp_path_factory.mktemp("checkpoint")
     heads = json.loads((case / "config.json").read_text())["cross"]["num_attention_heads"]
-    checkpoint = tmp_path / "checkpoint"
-    checkpoint.mkdir()
     (checkpoint / "model.safetensors").write_bytes((case / "weights.safetensors").read_bytes())
     options = Options(settings={"heads": str(heads)})
-    made = export(checkpoint, tmp_path / "served", options, method="clip4clip_tighttransf")
-    reranker = CLIP4ClipTightTransf(
-        model=OnnxPairScorer.open(made.path, threads=1), query="clip.text", document="clip.frames"
+    out = tmp_path_factory.mktemp("served") / "tight"
+    made = export(checkpoint, out, options, method="clip4clip_tighttransf")
+    return Served(case, OnnxPairScorer.open(made.path, threads=1))
+
+
+def test_the_reranker_gives_the_authors_logits(served: Served) -> None:
+    """From the folder that is served; the videos of a collection have different lengths."""
+    inputs, outputs = (
+        load_file(served.case / f"{name}.safetensors") for name in ("inputs", "outputs")
     )
+    reranker = CLIP4ClipTightTransf(model=served.model, query="clip.text", document="clip.frames")
     frames = [
         own[mask.bool()].numpy()
         for own, mask in zip(outputs["frame_output"], inputs["video_mask"], strict=True)
@@ -63,3 +77,7 @@ def test_the_reranker_gives_the_authors_logits(case: Path, tmp_path: Path) -> No
         assert scores.pop("none") == -np.inf
         expected = {str(j): float(one) for j, one in enumerate(outputs["logits"][i])}
         assert scores == pytest.approx(expected, abs=ON_LOGITS)
+
+
+def test_tensorrt_builds_its_engine(served: Served) -> None:
+    build_engines(served.model.folder)

@@ -1,11 +1,12 @@
 """TEAM's blocks, against the same arithmetic in numpy, through torch and the graph."""
 
 import math
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from engines import build_engines
 from safetensors.torch import save_file
 
 from tamis.models.errors import ModelError
@@ -14,6 +15,7 @@ from tamis.models.export.exporting import export
 from tamis.models.export.team import network_of
 from tamis.models.networks.team import Team
 from tamis.models.rerankers.team import TEAM
+from tamis.models.runtimes.folder import ModelFolder
 from tamis.models.runtimes.pair_scorer import OnnxPairScorer
 from tamis.models.types import Candidate, Content, Query
 
@@ -26,6 +28,17 @@ def weights() -> dict[str, torch.Tensor]:
     torch.manual_seed(4)
     network = Team(DIM, HEADS, inner=20, blocks=BLOCKS, shared=7)
     return {key: torch.randn_like(value) * 0.4 for key, value in network.state_dict().items()}
+
+
+@pytest.fixture(scope="module")
+def served(
+    weights: dict[str, torch.Tensor], tmp_path_factory: pytest.TempPathFactory
+) -> ModelFolder[Any]:
+    """Exported from a checkpoint that has the towers' weights too."""
+    checkpoint = tmp_path_factory.mktemp("checkpoint")
+    save_file(weights | {"text_model.x": torch.ones(2)}, checkpoint / "model.safetensors")
+    options = Options(settings={"heads": str(HEADS)})
+    return export(checkpoint, checkpoint.with_name("served"), options, method="team")
 
 
 def norm(x: np.ndarray, w: Weights, name: str) -> np.ndarray:
@@ -70,15 +83,10 @@ def naive(text: np.ndarray, image: np.ndarray, w: Weights) -> float:
 
 
 def test_the_reranker_gives_the_authors_scores(
-    weights: dict[str, torch.Tensor], tmp_path: Path, rng: np.random.Generator
+    weights: dict[str, torch.Tensor], served: ModelFolder[Any], rng: np.random.Generator
 ) -> None:
-    """Through the graph, with the towers' weights in the checkpoint, in both directions."""
-    checkpoint = tmp_path / "checkpoint"
-    checkpoint.mkdir()
-    save_file(weights | {"text_model.x": torch.ones(2)}, checkpoint / "model.safetensors")
-    options = Options(settings={"heads": str(HEADS)})
-    made = export(checkpoint, tmp_path / "served", options, method="team")
-    model = OnnxPairScorer.open(made.path, threads=1)
+    """Through the graph, in both directions."""
+    model = OnnxPairScorer.open(served.path, threads=1)
     w = {key: value.double().numpy() for key, value in weights.items()}
     one = rng.normal(size=(4, DIM)).astype(np.float32)
     others = [rng.normal(size=(count, DIM)).astype(np.float32) for count in (3, 9, 3, 1)]
@@ -96,3 +104,7 @@ def test_the_reranker_gives_the_authors_scores(
 def test_a_checkpoint_without_blocks_is_refused() -> None:
     with pytest.raises(ModelError, match=r"text_tensor_fc\.weight: missing: no TEAM"):
         network_of({"text_model.x": torch.ones(2)})
+
+
+def test_tensorrt_builds_its_engine(served: ModelFolder[Any]) -> None:
+    build_engines(OnnxPairScorer.open(served.path, threads=1).folder)
