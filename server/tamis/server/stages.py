@@ -83,6 +83,9 @@ class Retrieve:
             for point in points
             if point.payload
         ]
+        # Fused ranks are often equal, and an engine gives equals in any order: the same search shall
+        # have the same answer.
+        candidates.sort(key=lambda candidate: (-candidate.score, candidate.document_id))
         return replace(
             search,
             query=query,
