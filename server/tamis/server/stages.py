@@ -83,8 +83,7 @@ class Retrieve:
             for point in points
             if point.payload
         ]
-        # Fused ranks are often equal, and an engine gives equals in any order: the same search shall
-        # have the same answer.
+        # Fused ranks are often equal, and an engine gives equals in any order.
         candidates.sort(key=lambda candidate: (-candidate.score, candidate.document_id))
         return replace(
             search,
