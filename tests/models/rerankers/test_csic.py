@@ -1,22 +1,17 @@
 """CSIC, token by token."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
+from candidates import score_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tamis.models.rerankers.csic import CSIC
-from tamis.models.types import Candidate, Content, Query
 
-RERANKER = CSIC(query="a.tokens", document="b.tokens", temperature=0.3)
-
-
-def score(asked: np.ndarray, held: np.ndarray) -> float:
-    query = Query(Content(), {"a.tokens": asked})
-    (ranked,) = RERANKER.rerank(query, [Candidate("x", 0.0, Content(), {"b.tokens": held})])
-    return ranked.score
+score = partial(score_of, CSIC(query="a.tokens", document="b.tokens", temperature=0.3))
 
 
 def naive(asked: np.ndarray, held: np.ndarray) -> float:
