@@ -64,7 +64,7 @@ def export(checkpoint: Checkpoint, draft: Draft) -> PairRecipe:
     dynamic = {"query": {0: "pairs"}, "document": {0: "pairs", 1: "frames"}}
     draft.graph("joint", network, ["score"], cases, dynamic=dynamic)
     return PairRecipe(
-        name=draft.options.name or checkpoint.name,
+        name=draft.name(checkpoint),
         method="clip4clip_tighttransf",
         licence=draft.options.licence,
         files={},

@@ -73,7 +73,7 @@ def export(checkpoint: Checkpoint, draft: Draft) -> CrossEncoderRecipe:
     dynamic = {name: {0: "pairs", 1: "length"} for name in names}
     draft.graph("pair", _Pairs(network.eval()), ["logits"], cases, dynamic=dynamic)
     return CrossEncoderRecipe(
-        name=draft.options.name or checkpoint.name,
+        name=draft.name(checkpoint),
         method="monobert",
         licence=draft.options.licence,
         files={},

@@ -56,7 +56,7 @@ def export(checkpoint: Checkpoint, draft: Draft) -> PairRecipe:
     dynamic = {"text": {0: "pairs", 1: "words"}, "image": {0: "pairs", 1: "vectors"}}
     draft.graph("joint", network, ["score"], cases, dynamic=dynamic)
     return PairRecipe(
-        name=draft.options.name or checkpoint.name,
+        name=draft.name(checkpoint),
         method="team",
         licence=draft.options.licence,
         files={},
