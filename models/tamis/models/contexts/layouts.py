@@ -12,8 +12,8 @@ LMCache (remote `redis://`, chunks of 256 tokens). The key of a chunk is
 
 whose hash, of the ids up to the chunk's end, depends on LMCache's own configuration. A chunk's
 bytes are under that key with `kv_bytes` after it, and are set first; with `metadata` after it are
-seven int32: the bytes' length, 1 for KV_2LTD, 3 for bfloat16, and the shape. The bytes are an array of
-(2, layers, tokens, kv_heads * dim), keys first. `resp://` wants the bytes alone, in full chunks.
+seven int32: the bytes' length, 1 for KV_2LTD, 3 for bfloat16, and the shape. The bytes are an array
+of (2, layers, tokens, kv_heads * dim), keys first. `resp://` wants the bytes alone, in full chunks.
 
 vLLM (0.9 to 0.11, `SharedStorageConnector`; later releases arrange their pages otherwise). A folder
 named by the MD5 of the ids as int64, and in it for each layer a safetensors file with one tensor
