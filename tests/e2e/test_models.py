@@ -97,3 +97,5 @@ async def test_no_call_fails_while_a_model_is_switched(server: Server) -> None:
             ("eye", "encoder", LOADS + 2, pb.MODEL_STATE_UNAVAILABLE),
         ]
         assert listed[2].fingerprint in listed[3].reason
+        seen = await models.GetModel(pb.GetModelRequest(name="eye"))
+        assert seen.model.runtime.startswith("onnxruntime ")

@@ -1,6 +1,7 @@
 """A model's folder is what its `model.toml` says, or it is refused."""
 
 import hashlib
+import logging
 import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,7 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_tower import tiny_tower
 
+from tamis.models.encoders.tamis_mini import TamisMiniRecipe
 from tamis.models.errors import ModelError
 from tamis.models.runtimes.folder import NAME, EncoderRecipe, ModelFolder, Recipe, text
 from tamis.models.settings import build
@@ -38,6 +41,13 @@ def opened(folder: Path) -> ModelFolder[EncoderRecipe]:
 def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
     model = opened(written(tmp_path, text(RECIPE)))
     assert model.recipe == RECIPE
+
+
+def test_the_log_says_what_runs_a_graph(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    model = ModelFolder.open(tiny_tower(tmp_path), TamisMiniRecipe, "tamis_mini")
+    with caplog.at_level(logging.INFO, logger="tamis.models"):
+        session = model.session("vision", threads=1)
+    assert caplog.messages == [f"tiny: vision: runs on {session.runtime}"]
 
 
 def test_the_fingerprint_is_of_what_the_model_computes(tmp_path: Path) -> None:
