@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from engines import build_engines
 from safetensors.torch import load_file, save_file
 from tiny_text import WIDTH, model, rules, tiny_text, vocabulary
 
 from tamis.models.blocks.similarity import max_sim
-from tamis.models.encoders.colbert import ColBERT
+from tamis.models.encoders.colbert import ColBERT, ColBERTRecipe
 from tamis.models.errors import ModelError
 from tamis.models.export.exporting import export
+from tamis.models.runtimes.folder import ModelFolder
 from tamis.models.types import Content, Kind, Side
 
 TEXTS = ["a red bike.", "b", "", "is it [MASK], or not? " * 5, "..."]
@@ -124,3 +126,7 @@ def test_a_checkpoint_without_a_projection_is_refused(tmp_path: Path) -> None:
     tiny_text(source)
     with pytest.raises(ModelError, match=r"colbert: linear\.weight: missing"):
         export(source, tmp_path / "served", method="colbert")
+
+
+def test_tensorrt_builds_its_engines(encoder: ColBERT) -> None:
+    build_engines(ModelFolder.open(encoder.folder, ColBERTRecipe, "colbert"))

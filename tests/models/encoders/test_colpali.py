@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from engines import build_engines
 from golden import golden_cases
 from golden_vlm import counted, model_of, places_of, tensors, write_colpali
 from PIL import Image
@@ -137,3 +138,7 @@ def test_pictures_are_prepared_as_the_library_prepares_them(size: tuple[int, int
     expected = processor(images=[image], return_tensors="np")["pixel_values"][0]
     transform = ImageTransform(resize="stretch", height=448, width=448, mean=HALF, std=HALF)
     assert np.abs(transform(image) - expected).max() <= 1e-6
+
+
+def test_tensorrt_builds_its_engines(served: Served) -> None:
+    build_engines(served.folder)

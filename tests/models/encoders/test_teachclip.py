@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from engines import build_engines
 from golden import golden_cases
 from safetensors.torch import load_file
 from tiny_towers import Golden, close, dense
@@ -32,7 +33,9 @@ from tamis.models.export.checkpoint import Checkpoint
 from tamis.models.export.draft import Options
 from tamis.models.export.graphs import to_onnx
 from tamis.models.networks import video
+from tamis.models.runtimes.folder import ModelFolder
 from tamis.models.runtimes.onnx import OnnxSession
+from tamis.models.runtimes.video import VideoRecipe
 from tamis.models.types import Content, Side
 
 METHOD = "teachclip"
@@ -132,3 +135,7 @@ def test_it_encodes_as_every_encoder_of_videos(golden: Golden) -> None:
     encoder = TeachCLIP(folder=str(golden.folder), threads=1)
     holds(encoder)
     chooses_evenly(encoder)
+
+
+def test_tensorrt_builds_its_engines(golden: Golden) -> None:
+    build_engines(ModelFolder.open(golden.folder, VideoRecipe, METHOD))

@@ -8,6 +8,7 @@ import pytest
 import tiny_models
 import torch
 from candidates import QUERY, TEXTS, candidates, order
+from engines import build_engines
 from language import WordMatch
 from transformers import AutoTokenizer, BertForSequenceClassification
 
@@ -83,3 +84,7 @@ def test_nan_comes_last() -> None:
             return np.array([[np.nan], [1.0], [np.nan]])
 
     assert order(MonoBERT(model=Odd()).rerank(QUERY, candidates())) == "102"
+
+
+def test_tensorrt_builds_its_engine(model: OnnxCrossEncoder) -> None:
+    build_engines(model.folder)
