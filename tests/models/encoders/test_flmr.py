@@ -23,7 +23,8 @@ from tamis.models.errors import ModelError
 from tamis.models.export.draft import Options
 from tamis.models.export.exporting import export
 from tamis.models.runtimes.folder import NAME, ModelFolder
-from tamis.models.runtimes.multimodal_rows import FLMRRecipe, filled, query_rows
+from tamis.models.runtimes.late_interaction import filled
+from tamis.models.runtimes.multimodal_rows import FLMRRecipe, query_rows
 from tamis.models.types import Content, Side
 
 CASES = golden_cases("preflmr") + golden_cases("flmr")

@@ -4,24 +4,21 @@ A picture becomes rows in the words' space by a small network, so that a documen
 compared with what is seen as well as with what is asked. Documents are texts, pictures or both.
 """
 
-import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from PIL import Image
 
 from tamis.models.blocks.batches import MOST, alike
-from tamis.models.encoders import Encoder
 from tamis.models.runtimes import Session
 from tamis.models.runtimes.batched import ROOM
-from tamis.models.runtimes.folder import ModelFolder
-from tamis.models.runtimes.multimodal_rows import FLMRRecipe, Seen, asked, filled, query_rows
-from tamis.models.runtimes.tokenizer import SPECIAL, Tokenizer, estimate
-from tamis.models.types import Content, Encoding, Head, Kind, Modality, Paper, Side
+from tamis.models.runtimes.late_interaction import MarkedEncoder, filled
+from tamis.models.runtimes.multimodal_rows import FLMRRecipe, Seen, asked, query_rows
+from tamis.models.types import Content, Encoding, Modality, Paper, Side
 
 __all__ = ("FLMR",)
 
@@ -29,15 +26,11 @@ PICTURES = 16  # that one run looks at, which bounds its memory
 
 
 @dataclass(frozen=True, kw_only=True)
-class FLMR(Encoder):
+class FLMR(MarkedEncoder[FLMRRecipe]):
     """Rows of words and of a picture, in one space.
 
     A query of words alone is asked with a black picture, as it was trained to be. A document has
     rows only for what it has.
-
-    Attributes:
-        folder: As `tamis export` makes it.
-        threads: Threads that one batch may use; 0 for one a core.
     """
 
     paper: ClassVar[Paper | None] = Paper(
@@ -55,56 +48,17 @@ class FLMR(Encoder):
     )
     modalities: ClassVar = frozenset({Modality.TEXT, Modality.IMAGE})
     method: ClassVar = "flmr"
-
-    folder: str
-    threads: int = 0
-
-    def __post_init__(self) -> None:
-        _ = self._tokenizers, self._sessions  # a missing file is found now, not by a query
-
-    @cached_property
-    def _model(self) -> ModelFolder[FLMRRecipe]:
-        return ModelFolder.open(self.folder, FLMRRecipe, self.method)
-
-    @cached_property
-    def _tokenizers(self) -> dict[Side, Tokenizer]:
-        recipe = self._model.recipe  # the marker comes on top of what the tokenizer makes
-        lengths = {Side.QUERY: recipe.query_tokens, Side.DOCUMENT: recipe.document_tokens}
-        return {side: self._model.tokenizer(max_length=n - 1) for side, n in lengths.items()}
+    recipe: ClassVar = FLMRRecipe
 
     @cached_property
     def _sessions(self) -> dict[str, Session]:
-        apart = ("document_image",) if self._model.recipe.separate else ()
+        apart = ("document_image",) if self._recipe.separate else ()
         names = ("query", "document", "image", *apart)
         return {name: self._model.session(name, threads=self.threads) for name in names}
 
-    @cached_property
-    def _punctuation(self) -> Int[np.ndarray, " ids"]:
-        marks = self._tokenizers[Side.DOCUMENT].encode(list(string.punctuation)).input_ids
-        return np.unique(marks[:, 1])
-
-    @property
-    def heads(self) -> Mapping[str, Head]:
-        recipe = self._model.recipe
-        return {"tokens": Head(Kind.MULTI, recipe.dim, recipe.space)}
-
-    @property
-    def fingerprint(self) -> str:
-        return self._model.fingerprint
-
-    @property
-    def runtime(self) -> str:
-        return self._sessions["query"].runtime
-
     def cost(self, content: Content) -> int:
         """An estimate of the tokens, and the patches, which costs no tokenizing."""
-        seen = self._model.recipe.patches if content.image is not None else 0
-        return estimate(content.text, self._model.recipe.document_tokens) + seen
-
-    def truncates(self, content: Content) -> bool:
-        """Whether the end of the content's text is not read, if it is a document's."""
-        room = self._model.recipe.document_tokens - SPECIAL - 1
-        return self._tokenizers[Side.DOCUMENT].exceeds(content.text or "", room)
+        return super().cost(content) + self._recipe.patches * (content.image is not None)
 
     def encode(self, contents: Sequence[Content], side: Side) -> list[Encoding]:
         """One encoding a content; rows that do not count are not in it."""
@@ -119,7 +73,7 @@ class FLMR(Encoder):
 
     def _queries(self, contents: Sequence[Content]) -> list[Float[np.ndarray, "rows dim"]]:
         """Words, then the picture."""
-        recipe = self._model.recipe
+        recipe = self._recipe
         tokens = self._tokenizers[Side.QUERY].encode([asked(c, recipe) for c in contents])
         ids, mask = filled(tokens.marked(recipe.query_marker), recipe)
         black = Image.new("RGB", (recipe.transform.width, recipe.transform.height))
@@ -140,12 +94,10 @@ class FLMR(Encoder):
 
     def _documents(self, contents: Sequence[Content]) -> list[Float[np.ndarray, "rows dim"]]:
         """The picture, if there is one, then words."""
-        recipe = self._model.recipe
+        recipe = self._recipe
         tokens = self._tokenizers[Side.DOCUMENT].encode([c.text or "" for c in contents])
         tokens = tokens.marked(recipe.document_marker)
-        kept = tokens.attention_mask == 1
-        kept &= ~np.isin(tokens.input_ids, self._punctuation)
-        kept &= np.array([[content.text is not None] for content in contents])
+        kept = self._words(tokens) & np.array([[content.text is not None] for content in contents])
         found: dict[int, np.ndarray] = {}
         for group in alike(tokens.lengths, room=ROOM):
             own = tokens.take(group)
@@ -159,8 +111,8 @@ class FLMR(Encoder):
 
     def _features(self, pictures: Sequence[Image.Image | None]) -> dict[str, np.ndarray]:
         """The features of documents' pictures; zeros, whose rows are dropped, where none is."""
-        name = "document_image" if self._model.recipe.separate else "image"
-        features = np.zeros((len(pictures), 1, self._model.recipe.features), dtype=np.float32)
+        name = "document_image" if self._recipe.separate else "image"
+        features = np.zeros((len(pictures), 1, self._recipe.features), dtype=np.float32)
         there = [i for i, picture in enumerate(pictures) if picture is not None]
         if there:
             seen = self._seen(name, [p for p in pictures if p is not None])
@@ -168,13 +120,13 @@ class FLMR(Encoder):
         return {"features": features}
 
     def _seen(self, name: str, pictures: Sequence[Image.Image]) -> Seen:
-        transform = self._model.recipe.transform
+        transform = self._recipe.transform
         runs = []
         for first in range(0, len(pictures), PICTURES):
             some = pictures[first : first + PICTURES]
             pixels = np.stack([transform(picture) for picture in some])
             runs.append(self._sessions[name].run({"pixels": pixels}))
         features = np.concatenate([run["features"] for run in runs])
-        if not self._model.recipe.patches:
+        if not self._recipe.patches:
             return Seen(features, None)
         return Seen(features, np.concatenate([run["patches"] for run in runs]))

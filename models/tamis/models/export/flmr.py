@@ -15,7 +15,8 @@ from tamis.models.export.draft import Draft
 from tamis.models.export.preprocessing import transform
 from tamis.models.export.texts import TEXTS
 from tamis.models.networks.flmr import BERT_BASE, Flmr, Image, Side, complete, separate
-from tamis.models.runtimes.multimodal_rows import FLMRRecipe, filled
+from tamis.models.runtimes.late_interaction import filled
+from tamis.models.runtimes.multimodal_rows import FLMRRecipe
 from tamis.models.runtimes.tokenizer import Tokenizer
 
 DOCUMENT_TOKENS = 512

@@ -7,8 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from tamis.models.runtimes.folder import EncoderRecipe
-from tamis.models.runtimes.tokenizer import Tokens
+from tamis.models.runtimes.late_interaction import MarkedRecipe
 from tamis.models.runtimes.transform import ImageTransform
 from tamis.models.types import Content
 
@@ -16,16 +15,10 @@ MARKED = 2  # of the first rows, [CLS] and the marker, which an instruction does
 
 
 @dataclass(frozen=True, kw_only=True)
-class FLMRRecipe(EncoderRecipe):
+class FLMRRecipe(MarkedRecipe):
     """FLMR's or PreFLMR's `model.toml`.
 
     Attributes:
-        query_tokens: Tokens of a query, all special ones included: shorter ones are filled up to
-            it with the mask token, whose rows count, and longer ones cut.
-        document_tokens: Tokens of a document that are read, all special ones included.
-        query_marker: The id of the token that follows a query's first one.
-        document_marker: The same of a document.
-        mask_token: The id that queries are filled up with.
         instruction_end: The id of the token that ends an instruction: rows up to the first one
             are left out. None where the model knows no instructions.
         features: The width of a picture's features.
@@ -34,11 +27,6 @@ class FLMRRecipe(EncoderRecipe):
         transform: What is done to a picture before it is looked at.
     """
 
-    query_tokens: int
-    document_tokens: int
-    query_marker: int
-    document_marker: int
-    mask_token: int
     instruction_end: int | None = None
     features: int
     patches: int
@@ -64,16 +52,6 @@ def asked(content: Content, recipe: FLMRRecipe) -> str:
     if recipe.instruction_end is None or not content.instruction:
         return text
     return f"{content.instruction.rstrip(' :')}: {text}"
-
-
-def filled(
-    tokens: Tokens, recipe: FLMRRecipe
-) -> tuple[Int[np.ndarray, "texts length"], Int[np.ndarray, "texts length"]]:
-    """Queries' ids, filled up with the mask token, and what is attended to."""
-    missing = ((0, 0), (0, recipe.query_tokens - tokens.input_ids.shape[1]))
-    mask = np.pad(tokens.attention_mask, missing)
-    ids = np.where(mask == 1, np.pad(tokens.input_ids, missing), recipe.mask_token)
-    return ids, mask
 
 
 def query_rows(
