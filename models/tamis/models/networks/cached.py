@@ -56,7 +56,7 @@ class CachedDecoder(nn.Module):
             use_cache=True,
         ).last_hidden_state
         chosen = states.gather(1, kept[:, :, None].expand(-1, -1, states.shape[-1]))
-        return self._logits(chosen), state_of(cache, past.shape[4])
+        return self._logits(chosen), state_of(cache, past)
 
     def _logits(self, states: Tensor) -> Tensor:
         logits: Tensor = self.network.lm_head(states)
@@ -135,11 +135,14 @@ class CachedAnswer(nn.Module):
             past_key_values=cache,
             use_cache=True,
         )
-        return made.logits, state_of(cache.self_attention_cache, past.shape[4])
+        return made.logits, state_of(cache.self_attention_cache, past)
 
 
-def state_of(cache: Any, before: int) -> Float[Tensor, "layers 2 batch heads length dim"]:
-    """The keys and values of the tokens that a run added to the `before` ones it was given."""
+def state_of(
+    cache: Any, past: Float[Tensor, "layers 2 batch heads before dim"]
+) -> Float[Tensor, "layers 2 batch heads length dim"]:
+    """The keys and values of the tokens that a run added to the past ones it was given."""
+    before = past.shape[4]
     return torch.stack(
         [torch.stack([one.keys[:, :, before:], one.values[:, :, before:]]) for one in cache.layers]
     )

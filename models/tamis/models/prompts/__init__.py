@@ -1,9 +1,12 @@
 """The wordings that checkpoints were trained on or papers used, as data: one TOML file each.
 
 A file's comment states what depends on its words. `prompts.load("monot5")` reads a file of this
-folder, and a path that ends in ``.toml`` any other.
+folder, and a path that ends in ``.toml`` any other. A file that a search wrote has a `fingerprint`
+of the rest, and is refused where they differ.
 """
 
+import hashlib
+import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -103,16 +106,37 @@ def load(name: str) -> Prompts:
     """The prompts of a file.
 
     Raises:
-        SettingsError: There is none, or it is not TOML.
+        SettingsError: There is none, it is not TOML, or it is not what its fingerprint is of.
     """
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
     try:
-        return Prompts(name, tomllib.loads(path.read_text(encoding="utf-8")))
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.toml")))
         raise SettingsError(f"prompt {name!r}: no such file; known: {known}") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"prompt {name!r}: {error}") from error
+    said = table.get("fingerprint")
+    if said is not None and said != fingerprint(table):
+        raise SettingsError(
+            f"prompt {name!r}: fingerprint: {said!r}, but the rest has {fingerprint(table)!r}: it "
+            "was changed after the search; take the fingerprint out to use it as your own"
+        )
+    return Prompts(name, table)
+
+
+def save(path: Path, table: Mapping[str, str | float]) -> None:
+    """Writes prompts that were searched for, with their fingerprint."""
+    said = {**table, "fingerprint": fingerprint(table)}
+    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in said.items()]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def fingerprint(table: Mapping[str, object]) -> str:
+    """A digest of all that prompts say but for a fingerprint itself."""
+    rest = {key: value for key, value in table.items() if key != "fingerprint"}
+    told = json.dumps(rest, sort_keys=True, default=str)
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
 def packaged(name: str) -> Any:

@@ -3,13 +3,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from tamis.models.blocks.batches import alike
 from tamis.models.blocks.probability import log_softmax
-from tamis.models.errors import ModelError
 from tamis.models.runtimes.folder import ModelFolder, Recipe
 from tamis.models.runtimes.language import Prompt
 from tamis.models.runtimes.texts import Texts, up_to
@@ -54,6 +54,9 @@ class LanguageRecipe(Recipe):
     def no_state(self, batch: int) -> State:
         """The state of no tokens."""
         return np.zeros((self.layers, 2, batch, self.heads, 0, self.head_dim), dtype=np.float32)
+
+
+R = TypeVar("R", bound=LanguageRecipe)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,16 +170,13 @@ class OnnxLanguageModel(ABC):
         return any(mark in written for mark in stop)
 
 
-def read_texts(folder: ModelFolder[LanguageRecipe]) -> Texts:
+def read_texts(folder: ModelFolder[R]) -> Texts:
     """A folder's tokenizer.
 
     Raises:
         ModelError: It has none, or it is damaged.
     """
-    path = folder.path / "tokenizer.json"
-    if path.name not in folder.recipe.files:
-        raise ModelError(f"{folder.path / 'model.toml'}: files: {path.name} is not one of them")
-    rules = path.read_text(encoding="utf-8")
+    rules = folder.tokenizer(max_length=folder.recipe.max_tokens).whole.to_str()
     return Texts.of(rules, start_token=folder.recipe.start_token or None)
 
 
