@@ -221,7 +221,7 @@ class Encoders:
         if not served.encoder.runtime:  # cheaper to make than to look up
             return await compute(), None
         key = self._cache.key(served.encoder.fingerprint, digest)
-        return await self._cache.get_or_compute(key, compute, policy)
+        return await self._cache.get_or_compute(key, compute, policy, deadline=deadline)
 
     def _add(self, name: str, encoder: Encoder) -> ServedEncoder:
         served = ServedEncoder(name, encoder, self._settings, self._metrics)

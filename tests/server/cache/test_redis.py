@@ -12,8 +12,9 @@ from cache_support import Clock, garbage_server, settings, took_s
 from redis_server import RedisServer
 
 from tamis.server.cache import redis
-from tamis.server.cache.redis import MAX_PENDING, MAX_PENDING_BYTES, READS, RedisTier
+from tamis.server.cache.redis import READS, RedisTier
 from tamis.server.cache.settings import CacheSettings
+from tamis.server.cache.writer import MAX_PENDING, MAX_PENDING_BYTES
 
 SHORT_MS = 50.0
 SLACK_S = 0.4  # less than BACKGROUND_S: nobody waited for that

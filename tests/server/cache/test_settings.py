@@ -17,6 +17,8 @@ from tamis.server.cache.settings import CacheSettings, host_and_port
         ({"redis_timeout_ms": 0.0}, "redis_timeout_ms must be above 0, .*, not 0.0"),
         ({"redis_timeout_ms": float("nan")}, "redis_timeout_ms must be .*, not nan"),
         ({"redis_timeout_ms": 60_001.0}, "redis_timeout_ms must be .* up to 60000, not 60001.0"),
+        ({"redis_lease_ms": -1.0}, "redis_lease_ms must be from 0 to 60000, not -1.0"),
+        ({"redis_lease_ms": 1e9}, "redis_lease_ms must be from 0 to 60000, not 1000000000.0"),
         ({"redis_ttl_s": 0}, "redis_ttl_s must be from 1 .*, not 0"),
         ({"redis_ttl_s": 10**12}, "redis_ttl_s must be .* ten years, not 1000000000000"),
         ({"breaker_failures": 0}, "breaker_failures must be at least 1, not 0"),

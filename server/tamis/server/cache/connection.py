@@ -17,6 +17,18 @@ from tamis.server.cache.settings import CacheSettings, RedisMode, host_and_port
 DEFAULT_PORTS = {RedisMode.SENTINEL: 26379, RedisMode.CLUSTER: 6379}
 
 
+class _Cluster(RedisCluster):
+    """A client that knows the nodes before it asks one.
+
+    Its parent sends what comes before that to any of them; where five in a row were wrong, it
+    closes all connections, those in use too.
+    """
+
+    async def execute_command(self, *args: Any, **kwargs: Any) -> Any:
+        await self.initialize()  # once, and again after a node was lost
+        return await super().execute_command(*args, **kwargs)
+
+
 @dataclass(frozen=True, slots=True)
 class Connection:
     """A client of Redis and those whom it asks the way.
@@ -80,7 +92,7 @@ def connect(settings: CacheSettings, *, limit_s: float, max_connections: int) ->
         )
         return Connection(primary, sentinels)
     try:
-        cluster = RedisCluster(
+        cluster = _Cluster(
             startup_nodes=[ClusterNode(host, port) for host, port in addresses],
             max_connections=max_connections,
             **(options | where),

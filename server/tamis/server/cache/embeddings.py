@@ -2,13 +2,15 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tamis.models.types import Representation
 from tamis.server.cache import NotRememberedError, TierStats, codec, keys
+from tamis.server.cache.lease import Lease
 from tamis.server.cache.local import LocalTier
 from tamis.server.cache.redis import RedisTier
 from tamis.server.cache.settings import CacheSettings
@@ -43,10 +45,17 @@ class Source(StrEnum):
 
 @dataclass(slots=True)
 class _Flight:
-    """A look-up that several callers wait for."""
+    """A look-up that several callers wait for.
 
-    task: asyncio.Task[tuple[Representations, Source]]
+    Attributes:
+        patience: Until when it may wait for another process that computes the same.
+        waiting: How many callers there are.
+        task: Does it.
+    """
+
+    patience: float
     waiting: int = 0
+    task: asyncio.Task[tuple[Representations, Source]] = field(init=False)
 
 
 class EmbeddingCache:
@@ -90,14 +99,22 @@ class EmbeddingCache:
         return keys.key(keys.EMBEDDING, fingerprint, digest)
 
     async def get_or_compute(
-        self, key: str, compute: Compute, policy: Policy = Policy.DEFAULT
+        self,
+        key: str,
+        compute: Compute,
+        policy: Policy = Policy.DEFAULT,
+        *,
+        deadline: float = math.inf,
     ) -> tuple[Representations, Source]:
         """The representations of one query, and where they came from.
 
-        However many ask for one key at once, it is computed once. A caller that is cancelled leaves
-        the computation to the others; when the last one leaves it is cancelled. What `compute`
-        raises is raised to all who wait, and not remembered. Arrays that are remembered are
-        read-only, because many share them.
+        However many ask for one key at once, it is computed once, in one of the processes that
+        share a Redis. The others wait for it, at most half of the time that is left until
+        `deadline` (on the event loop's clock): then there is time to compute.
+
+        A caller that is cancelled leaves the computation to the others; when the last one leaves it
+        is cancelled. What `compute` raises is raised to all who wait, and not remembered. Arrays
+        that are remembered are read-only, because many share them.
 
         Raises:
             NotRememberedError: The policy is `ONLY`, and no tier has them.
@@ -110,11 +127,14 @@ class EmbeddingCache:
                 self._metrics.hit()
                 return found, Source.LOCAL
             self._metrics.miss()
+        now = asyncio.get_running_loop().time()
+        patience = now + (deadline - now) / 2
         while True:
             flight = self._flights.get((key, policy))
             ours = flight is None
             if flight is None:
-                flight = self._start(key, compute, policy)
+                flight = self._start(key, compute, policy, patience)
+            flight.patience = min(flight.patience, patience)
             try:
                 value, source = await self._arrival(flight, key, policy)
             except self._personal:
@@ -163,8 +183,9 @@ class EmbeddingCache:
         if self._redis is not None:
             await self._redis.close()
 
-    def _start(self, key: str, compute: Compute, policy: Policy) -> _Flight:
-        flight = _Flight(asyncio.create_task(self._fly(key, compute, policy)))
+    def _start(self, key: str, compute: Compute, policy: Policy, patience: float) -> _Flight:
+        flight = _Flight(patience)
+        flight.task = asyncio.create_task(self._fly(flight, key, compute, policy))
         self._flights[key, policy] = flight
         self._tasks.add(flight.task)
         flight.task.add_done_callback(lambda task: self._landed(key, policy, flight))
@@ -192,21 +213,34 @@ class EmbeddingCache:
                 flight.task.cancel()
 
     async def _fly(
-        self, key: str, compute: Compute, policy: Policy
+        self, flight: _Flight, key: str, compute: Compute, policy: Policy
     ) -> tuple[Representations, Source]:
         purges = self._purges
-        if self._redis is not None and policy in _READING:
-            found = await self._redis.get(key)
-            if found is not None:
-                if purges == self._purges:
-                    self._local.put(key, found, codec.nbytes(found))
-                return found, Source.REDIS
+        found, lease = await self._shared(flight, key, policy)
+        if found is not None:
+            if purges == self._purges:
+                self._local.put(key, found, codec.nbytes(found))
+            return found, Source.REDIS
         if policy is Policy.ONLY:
             raise NotRememberedError("query: not remembered, and cache_policy is ONLY")
-        computed = await compute()
-        if purges == self._purges:
-            computed = self._keep(key, computed)
+        try:
+            computed = await compute()
+            if purges == self._purges:
+                computed = self._keep(key, computed)
+        finally:
+            if self._redis is not None and lease is not None:
+                self._redis.release(lease)
         return computed, Source.ENCODER
+
+    async def _shared(
+        self, flight: _Flight, key: str, policy: Policy
+    ) -> tuple[Representations | None, Lease | None]:
+        """What Redis has, or the lease to compute it for all."""
+        if self._redis is None or policy not in _READING:
+            return None, None
+        if policy is Policy.ONLY:
+            return await self._redis.get(key), None
+        return await self._redis.get_or_lease(key, lambda: flight.patience)
 
     def _keep(self, key: str, computed: Representations) -> Representations:
         """Remembers what was computed; returns what others will be given for it."""

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from redis.exceptions import ResponseError
@@ -11,8 +12,11 @@ from redis.exceptions import ResponseError
 from tamis.server.cache import TierStats
 from tamis.server.cache.breaker import Breaker
 from tamis.server.cache.connection import connect
+from tamis.server.cache.lease import Lease, take
 from tamis.server.cache.settings import CacheSettings
+from tamis.server.cache.writer import Writer
 from tamis.server.metrics import CacheMetrics, Metrics
+from tamis.server.tasks import done_soon
 
 V = TypeVar("V")
 
@@ -22,11 +26,18 @@ logger = logging.getLogger(__name__)
 BACKGROUND_S = 1.0
 READS = 8  # at once, each on a connection of its own
 SPARE = 8  # connections that write, probe and purge
-MAX_PENDING = 256  # writes that wait for their turn
-MAX_PENDING_BYTES = 8 << 20
-WRITES = 64  # in one round trip
 PURGE_S = 60.0
 PURGE_KEYS = 1_000  # looked at in one round trip
+MAX_POLL_S = 0.016  # between two looks at what another process computes
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer(Generic[V]):
+    """What Redis said: a value, a lease to compute it, or that somebody else has that."""
+
+    value: V | None = None
+    lease: Lease | None = None
+    taken: bool = False
 
 
 class RedisTier(Generic[V]):
@@ -55,7 +66,7 @@ class RedisTier(Generic[V]):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._timeout_s = settings.redis_timeout_ms / 1_000
-        self._ttl_s = settings.redis_ttl_s
+        self._lease_s = settings.redis_lease_ms / 1_000
         self._decode = decode
         self._metrics = metrics or Metrics().cache("redis", "any")
         self._breaker = Breaker(settings.breaker_failures, settings.breaker_pause_s, clock)
@@ -64,62 +75,56 @@ class RedisTier(Generic[V]):
         self._redis = self._connection.client
         self._slots = asyncio.Semaphore(READS)
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._pending: dict[str, bytes] = {}
-        self._pending_bytes = 0
-        self._writer: asyncio.Task[None] | None = None
-        self._refusing = False
-        self._hits = self._misses = self._errors = self._dropped = 0
+        self._writer = Writer(
+            self._redis,
+            ttl_s=settings.redis_ttl_s,
+            breaker=self._breaker,
+            metrics=self._metrics,
+            start=self._start,
+            failed=self._failed,
+        )
+        self._hits = self._misses = self._errors = 0
 
     async def get(self, key: str) -> V | None:
         """What is kept under the key; None where there is nothing, or Redis does not answer.
 
         Returns within `redis_timeout_ms`, connecting included; at once while Redis is left alone.
         """
-        if not self._usable():
-            self._misses += 1
-            self._metrics.skipped()
-            return None
-        began = time.perf_counter()
-        ticket = self._breaker.ticket()
-        reading: asyncio.Task[Any] | None = None
-        try:
-            try:
-                async with asyncio.timeout(self._timeout_s):
-                    await self._slots.acquire()
-                    reading = self._start(self._read(key))
-                    reading.add_done_callback(lambda _: self._slots.release())
-                    found = await asyncio.shield(reading)
-            except TimeoutError:
-                if reading is None or not await _done_soon(reading):
-                    raise
-                found = reading.result()
-        except Exception as error:  # noqa: BLE001 - nonsense can fail anywhere in the client
-            self._errors += 1
-            self._metrics.error()
-            self._failed(ticket, error)
-            return None
-        self._metrics.took(time.perf_counter() - began)
-        self._breaker.succeeded(ticket)
-        value = self._decode(found) if isinstance(found, bytes) else None
-        if value is None:
-            self._misses += 1
-            self._metrics.miss()
-        else:
-            self._hits += 1
-            self._metrics.hit()
-        return value
+        answer = await self._ask(lambda: self._read(key))
+        return None if answer is None else self._counted(answer.value)
+
+    async def get_or_lease(
+        self, key: str, until: Callable[[], float]
+    ) -> tuple[V | None, Lease | None]:
+        """What is kept under the key, or else the lease to compute it, which is to be released.
+
+        Where another process has the lease, looks again and again for what it computes, until the
+        event loop's clock says `until()` or two leases have passed. Neither is given where that
+        was in vain, or where Redis does not answer or takes no writes: then compute without.
+        """
+        if not self._lease_s:
+            return await self.get(key), None
+        now = asyncio.get_running_loop().time
+        last = now() + 2 * self._lease_s
+        pause_s = MAX_POLL_S / 16
+        while True:
+            answer = await self._ask(lambda: self._read_or_take(key))
+            if answer is None:
+                return None, None
+            left_s = min(until(), last) - now()
+            if not answer.taken or left_s <= 0:
+                return self._counted(answer.value), answer.lease
+            await asyncio.sleep(min(pause_s, left_s))
+            pause_s = min(2 * pause_s, MAX_POLL_S)
 
     def set(self, key: str, data: bytes) -> None:
         """Keeps the bytes, some time soon; drops and counts them where there is too much to do."""
-        size = len(key) + len(data)
-        full = len(self._pending) >= MAX_PENDING or self._pending_bytes + size > MAX_PENDING_BYTES
-        if full or not self._usable():
-            self._drop(1)
-            return
-        self._pending_bytes += size - self._unpend(key)
-        self._pending[key] = data
-        if self._writer is None:
-            self._writer = self._start(self._write())
+        self._usable()  # it may be time to look again
+        self._writer.set(key, data)
+
+    def release(self, lease: Lease) -> None:
+        """Gives a lease back, after what has been set before."""
+        self._writer.release(lease)
 
     async def purge(self, prefix: str) -> int:
         """Forgets every key that begins so; returns how many there were.
@@ -127,10 +132,9 @@ class RedisTier(Generic[V]):
         Looks at the whole keyspace, in batches; gives up, and says so in the log, after a minute
         or where Redis does not answer.
         """
-        for key in [key for key in self._pending if key.startswith(prefix)]:
-            self._pending_bytes -= self._unpend(key)
-        if self._writer is not None:  # what it has sent may arrive after the scan
-            await asyncio.wait({self._writer}, timeout=BACKGROUND_S)
+        self._writer.forget(prefix)
+        if self._writer.task is not None:  # what it has sent may arrive after the scan
+            await asyncio.wait({self._writer.task}, timeout=BACKGROUND_S)
         removed = 0
         try:
             async with asyncio.timeout(PURGE_S):
@@ -171,11 +175,82 @@ class RedisTier(Generic[V]):
     @property
     def dropped(self) -> int:
         """Writes that were given up because too many were waiting, or Redis was left alone."""
-        return self._dropped
+        return self._writer.dropped
 
     def stats(self) -> TierStats:
         """What it did so far."""
-        return TierStats("redis", self._hits, self._misses, self._errors + self._dropped, 0)
+        errors = self._errors + self._writer.errors + self._writer.dropped
+        return TierStats("redis", self._hits, self._misses, errors, 0)
+
+    async def _ask(
+        self, question: Callable[[], Coroutine[Any, Any, _Answer[V]]]
+    ) -> _Answer[V] | None:
+        """What Redis answers within the budget; None where it does not, which is counted."""
+        if not self._usable():
+            self._misses += 1
+            self._metrics.skipped()
+            return None
+        began = time.perf_counter()
+        ticket = self._breaker.ticket()
+        asking: asyncio.Task[_Answer[V]] | None = None
+        try:
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    await self._slots.acquire()
+                    asking = self._start(question())
+                    asking.add_done_callback(lambda _: self._slots.release())
+                    answer = await asyncio.shield(asking)
+            except TimeoutError:
+                if asking is None or not await done_soon(asking):
+                    raise
+                answer = asking.result()
+        except BaseException as error:
+            if asking is not None:
+                asking.add_done_callback(self._give_back)
+            if not isinstance(error, Exception):  # nonsense can fail anywhere in the client
+                raise
+            self._errors += 1
+            self._metrics.error()
+            self._failed(ticket, error)
+            return None
+        self._metrics.took(time.perf_counter() - began)
+        self._breaker.succeeded(ticket)
+        return answer
+
+    async def _read(self, key: str) -> _Answer[V]:
+        return _Answer(self._read_value(await self._redis.get(key)))
+
+    def _read_value(self, found: object) -> V | None:
+        return self._decode(found) if isinstance(found, bytes) else None
+
+    async def _read_or_take(self, key: str) -> _Answer[V]:
+        answer = await self._read(key)
+        if answer.value is not None:
+            return answer
+        try:
+            lease, found = await take(self._redis, key, self._lease_s)
+        except ResponseError:  # full, read-only, not allowed: who misses it computes it
+            return answer
+        value = self._read_value(found)
+        if value is None:
+            return _Answer(lease=lease, taken=lease is None)
+        if lease is not None:
+            self.release(lease)
+        return _Answer(value)
+
+    def _give_back(self, asking: asyncio.Task[_Answer[V]]) -> None:
+        """Ends a lease that came when nobody waited for it any more."""
+        if not asking.cancelled() and not asking.exception() and (lease := asking.result().lease):
+            self.release(lease)
+
+    def _counted(self, value: V | None) -> V | None:
+        if value is None:
+            self._misses += 1
+            self._metrics.miss()
+        else:
+            self._hits += 1
+            self._metrics.hit()
+        return value
 
     def _usable(self) -> bool:
         if self._breaker.closed:
@@ -200,45 +275,6 @@ class RedisTier(Generic[V]):
             pause_s = self._breaker.pause_s
             logger.warning("redis: left alone for %g s at a time: %s", pause_s, _said(error))
 
-    async def _read(self, key: str) -> object:
-        return await self._redis.get(key)
-
-    async def _write(self) -> None:
-        try:
-            while self._pending and self._breaker.closed:
-                batch = dict(list(self._pending.items())[:WRITES])
-                for key in batch:
-                    self._pending_bytes -= self._unpend(key)
-                await self._write_batch(batch)
-        finally:
-            self._drop(len(self._pending))
-            self._pending.clear()
-            self._pending_bytes = 0
-            self._writer = None
-
-    async def _write_batch(self, batch: dict[str, bytes]) -> None:
-        ticket = self._breaker.ticket()
-        pipeline = self._redis.pipeline(transaction=False)
-        for key, data in batch.items():
-            pipeline.set(key, data, ex=self._ttl_s)
-        try:
-            answers = await pipeline.execute(raise_on_error=False)
-        except Exception as error:  # noqa: BLE001 - see `get`
-            self._errors += len(batch)
-            self._metrics.error(len(batch))
-            self._failed(ticket, error)
-            return
-        # A refusal (full, read-only, not allowed) is an answer: reading goes on.
-        refusals = [answer for answer in answers if isinstance(answer, ResponseError)]
-        self._errors += len(refusals)
-        self._metrics.error(len(refusals))
-        if bool(refusals) != self._refusing:
-            self._refusing = bool(refusals)
-            if refusals:
-                logger.warning("redis: refuses writes: %s", _said(refusals[0]))
-            else:
-                logger.info("redis: takes writes again")
-
     async def _look_again(self) -> None:
         well = False
         try:
@@ -257,28 +293,6 @@ class RedisTier(Generic[V]):
         except Exception:  # noqa: BLE001 - see `get`
             return False
         return True
-
-    def _drop(self, writes: int) -> None:
-        self._dropped += writes
-        self._metrics.dropped(writes)
-
-    def _unpend(self, key: str) -> int:
-        """Takes a write back; returns its size."""
-        data = self._pending.pop(key, None)
-        return 0 if data is None else len(key) + len(data)
-
-
-async def _done_soon(task: asyncio.Task[Any]) -> bool:
-    """Whether it is done within a few turns of the loop, which take no time to speak of.
-
-    Where this process was busy for longer than the budget, the answer has been in the socket, but
-    the timer is seen first.
-    """
-    for _ in range(4):
-        if task.done():
-            return True
-        await asyncio.sleep(0)
-    return task.done()
 
 
 def _said(error: BaseException) -> str:

@@ -30,6 +30,8 @@ class CacheSettings:
         redis_ca_file: The authorities that TLS trusts, as PEM; empty for the system's.
         redis_timeout_ms: How long a search waits for Redis, in milliseconds, before it goes on
             without it.
+        redis_lease_ms: How long a process may compute what others wait for, in milliseconds, before
+            they compute it too; 0 lets each compute for itself.
         redis_ttl_s: How long Redis keeps an entry, in seconds.
         breaker_failures: Failures in a row after which Redis is left alone for a while.
         breaker_pause_s: How long it is left alone, in seconds.
@@ -43,6 +45,7 @@ class CacheSettings:
     redis_sentinel_password: str = field(default="", repr=False)
     redis_ca_file: str = ""
     redis_timeout_ms: float = 5.0
+    redis_lease_ms: float = 1_000.0
     redis_ttl_s: int = 86_400
     breaker_failures: int = 5
     breaker_pause_s: float = 5.0
@@ -63,6 +66,8 @@ class CacheSettings:
             raise ValueError(
                 f"redis_timeout_ms must be above 0, up to 60000, not {self.redis_timeout_ms}"
             )
+        if not 0 <= self.redis_lease_ms <= 60_000:
+            raise ValueError(f"redis_lease_ms must be from 0 to 60000, not {self.redis_lease_ms}")
         if not 1 <= self.redis_ttl_s <= 10 * 365 * 86_400:
             raise ValueError(f"redis_ttl_s must be from 1 to ten years, not {self.redis_ttl_s}")
         if self.breaker_failures < 1:
