@@ -151,7 +151,7 @@ async def test_a_search_ends_well_with_what_its_calls_allowed() -> None:
 
 async def test_a_search_ends_well_with_what_its_time_allowed() -> None:
     reranker, options = gated(11), pb.SearchOptions()
-    options.rerank_time.FromMilliseconds(100)
+    options.rerank_time.FromMilliseconds(1_000)
     _, reranked, _ = await answered(reranker, rerank_time=options.rerank_time)
     assert reranked.result.shortened
     assert reranked.result.timing.model_calls == 44

@@ -16,7 +16,7 @@ from tamis.server.search import Clock
 
 logger = logging.getLogger(__name__)
 
-SPARE_S = 0.005  # how long before the deadline the best order so far is taken
+SPARE_S = 0.02  # how long before the deadline the best order so far is taken
 SPARE_SHARE = 0.1  # of the time that is left, where that is less
 
 
