@@ -86,10 +86,10 @@ def gemma3(folder: Path) -> Path:
     return _saved(folder, hub.Gemma3ForCausalLM(config), tokenizer(before="<s>"))
 
 
-def t5(folder: Path) -> Path:
+def t5(folder: Path, *, layers: int = 2) -> Path:
     torch.manual_seed(4)
     config = hub.T5Config(
-        vocab_size=416, d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4,
+        vocab_size=416, d_model=32, d_kv=8, d_ff=48, num_layers=layers, num_heads=4,
         decoder_start_token_id=0, pad_token_id=0, eos_token_id=2,
     )  # fmt: skip
     return _saved(folder, hub.T5ForConditionalGeneration(config), tokenizer(after="</s>"))

@@ -21,7 +21,6 @@ from tamis.models.runtimes.onnx_language import (
     ROOM,
     LanguageRecipe,
     OnnxLanguageModel,
-    State,
     read_texts,
     told,
 )
@@ -29,6 +28,7 @@ from tamis.models.runtimes.rows import Asked, sides
 from tamis.models.runtimes.usage import spend
 
 METHOD = "seq2seq"
+Memory = Float[np.ndarray, "layers 2 batch heads source dim"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +157,7 @@ class OnnxEncoderDecoder(OnnxLanguageModel):
         groups = self._batches([len(o.encoder) for o in own], [len(o.decoder) for o in own])
         return [[members[i] for i in group] for group in groups]
 
-    def _memory(self, asked: Sequence[Asked]) -> tuple[State, Int[np.ndarray, "batch source"]]:
+    def _memory(self, asked: Sequence[Asked]) -> tuple[Memory, Int[np.ndarray, "batch source"]]:
         """What the encoder makes of each text, and what of it is no padding."""
         started = time.perf_counter()
         ids, mask = padded([own.encoder for own in asked])
@@ -169,10 +169,13 @@ class OnnxEncoderDecoder(OnnxLanguageModel):
     def _run(
         self,
         ids: Int[np.ndarray, "batch length"],
-        past: State,
-        memory: State,
+        past: Float[np.ndarray, "layers 2 batch heads before dim"],
+        memory: Memory,
         memory_mask: Int[np.ndarray, "batch source"],
-    ) -> tuple[Float[np.ndarray, "batch length vocabulary"], State]:
+    ) -> tuple[
+        Float[np.ndarray, "batch length vocabulary"],
+        Float[np.ndarray, "layers 2 batch heads length dim"],
+    ]:
         started = time.perf_counter()
         made = self.decoder.run(
             {"input_ids": ids, "past": past, "memory": memory, "memory_mask": memory_mask}
