@@ -1,10 +1,12 @@
 """IRRA and COTS: CLIP's towers out of their own checkpoints."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from engines import build_engines
 from safetensors.torch import save_file
 from tiny_towers import close, dense, noise, normed, pixels, word_tokenizer
 from torch import Tensor
@@ -42,10 +44,12 @@ def checkpoint(folder: Path, network: ClipTowers, prefix: str, **more: Tensor) -
     return folder
 
 
-@torch.no_grad()
-def test_irra_reads_tall_pictures_by_clips_towers(network: ClipTowers, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def served(network: ClipTowers, tmp_path_factory: pytest.TempPathFactory) -> ModelFolder[Any]:
+    """An IRRA, with all that its checkpoints hold besides the towers."""
+    folder = tmp_path_factory.mktemp("irra")
     source = checkpoint(
-        tmp_path / "source",
+        folder / "source",
         network,
         "base_model.",
         **{
@@ -56,10 +60,16 @@ def test_irra_reads_tall_pictures_by_clips_towers(network: ClipTowers, tmp_path:
             "logit_scale": torch.zeros(()),
         },
     )
-    made = export(source, tmp_path / "served", Options(settings=SETTINGS), method="irra")
-    recipe = ModelFolder.open(made.path, TowersRecipe, "irra").recipe
+    return export(source, folder / "served", Options(settings=SETTINGS), method="irra")
+
+
+@torch.no_grad()
+def test_irra_reads_tall_pictures_by_clips_towers(
+    network: ClipTowers, served: ModelFolder[Any]
+) -> None:
+    recipe = ModelFolder.open(served.path, TowersRecipe, "irra").recipe
     assert (recipe.image.height, recipe.image.width, recipe.grid) == (48, 16, (6, 2))
-    irra = IRRA(folder=str(made.path), threads=1)
+    irra = IRRA(folder=str(served.path), threads=1)
     text, image = irra.encode([Content(text="w4 w5"), Content(image=noise())], Side.QUERY)
     told = TextGraph(network.text)(torch.tensor([[START, 4, 5, END]]))
     close(dense(text, "text"), normed(told)[0], 1e-5)
@@ -102,3 +112,8 @@ def test_cots_are_two_towers_under_clips_names(tmp_path: Path) -> None:
     (image,) = COTS(folder=str(made.path), threads=1).encode([Content(image=noise())], Side.QUERY)
     told = ImageGraph(network.visual)(pixels(recipe, noise()))
     close(dense(image), normed(told)[0], 1e-5)
+
+
+def test_tensorrt_builds_its_engines(served: ModelFolder[Any]) -> None:
+    """COTS has the same two graphs."""
+    build_engines(ModelFolder.open(served.path, TowersRecipe, "irra"))

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from engines import build_engines
 from safetensors.torch import save_file
 from tiny_text import WIDTH, model, rules, tiny_text
 
-from tamis.models.encoders.poly_encoder import PolyEncoder
+from tamis.models.encoders.poly_encoder import PolyEncoder, PolyEncoderRecipe
 from tamis.models.errors import ModelError
 from tamis.models.export.exporting import export
+from tamis.models.runtimes.folder import ModelFolder
 from tamis.models.types import Content, Encoding, Kind, Side
 
 TEXTS = ["a red bike.", "b", "", "what is it, " * 9]
@@ -104,3 +106,7 @@ def test_a_part_that_is_missing_is_named(tmp_path: Path) -> None:
     (source / "document_encoder").rename(source / "doc")
     with pytest.raises(ModelError, match=r"poly/document_encoder: no such folder"):
         export(source, tmp_path / "served", method="poly_encoder")
+
+
+def test_tensorrt_builds_its_engines(coded: PolyEncoder) -> None:
+    build_engines(ModelFolder.open(coded.folder, PolyEncoderRecipe, "poly_encoder"))
