@@ -14,6 +14,7 @@ from serving import ROOT, Served, serving
 
 from tamis.client import Client, UnavailableError
 
+DEADLINE_S = 3.0  # of a search that takes a small part of that on a busy machine
 TEXT = (ROOT / "deploy" / "tamis.toml").read_text()
 
 
@@ -62,6 +63,11 @@ def test_redis_may_be_absent_at_first_and_lost_later(tmp_path: Path) -> None:
             assert len(client.hits("without Redis", collection="c")) == 10
             redis.start()
             assert len(client.hits("with Redis", collection="c")) == 10
+            redis.command("CONFIG", "SET", "maxmemory", "1")
+            assert len(client.hits("with a full Redis", collection="c")) == 10
+            redis.freeze()
+            for i in range(10):  # before its breaker opens, and after
+                assert len(client.hits(f"frozen {i}", collection="c", timeout=DEADLINE_S)) == 10
             redis.stop()
             assert len(client.hits("without Redis again", collection="c")) == 10
 

@@ -202,6 +202,33 @@ async def test_a_lease_is_not_ended_by_who_had_it_before(
     assert redis_server.command("GET", LEASE).endswith(b"the next one's\r\n")
 
 
+@pytest.mark.parametrize("how", ["killed", "frozen", "garbage"])
+async def test_when_redis_goes_while_others_wait_they_go_on(
+    how: str, redis_server: RedisServer, open_cache: Open
+) -> None:
+    slow, quick = Model(), ready_model()
+    one, other = (open_cache(redis_timeout_ms=100.0, redis_lease_ms=60_000.0) for _ in range(2))
+    await one.warm_up()
+    holder = asyncio.create_task(one.get_or_compute(KEY, slow))
+    await slow.running.wait()
+    await other.warm_up()
+    waiter = asyncio.create_task(other.get_or_compute(KEY, quick))
+    await asyncio.sleep(0)  # let it begin
+    match how:
+        case "killed":
+            redis_server.stop()
+        case "frozen":
+            redis_server.freeze()
+        case _:
+            redis_server.command("SET", KEY, "somebody else's")
+            redis_server.command("DEL", LEASE)
+    assert await took_s(waiter) < SLACK_S
+    slow.go.set()
+    assert (await holder)[1] is Source.ENCODER
+    if how == "frozen":
+        redis_server.thaw()
+
+
 async def test_a_redis_that_takes_no_writes_makes_nobody_wait(
     redis_server: RedisServer, open_cache: Open
 ) -> None:
