@@ -32,6 +32,7 @@ BATCH: Limits = (1, 8, MOST)
 AXES: Mapping[str, Limits] = {  # by what exporters call them
     **dict.fromkeys(("batch", "images", "pictures", "texts", "videos"), BATCH),
     **dict.fromkeys(("length", "vectors", "words"), (1, 64, 512)),
+    "captions": (1, 30, 64),
     "frames": (1, 12, 64),
     "pairs": (1, 8, AT_ONCE),
     "patches": (4, 1024, 4096),
@@ -43,6 +44,7 @@ AXES: Mapping[str, Limits] = {  # by what exporters call them
 SAID: Mapping[str, tuple[str, ...]] = {
     "length": ("max_tokens", "query_tokens", "document_tokens", "text.max_tokens"),
     **dict.fromkeys(("vectors", "words"), ("most",)),
+    "captions": ("captions",),
     "frames": ("frames.most", "most"),
     "patches": ("patching.max_patches",),
     "states": ("grid",),

@@ -74,7 +74,7 @@ class VideoEncoder(DualEncoder):
     """
 
     modalities: ClassVar = frozenset(Modality)
-    recipe: ClassVar = VideoRecipe
+    recipe: ClassVar[type[VideoRecipe]] = VideoRecipe
 
     @property
     def heads(self) -> Mapping[str, Head]:
@@ -86,14 +86,14 @@ class VideoEncoder(DualEncoder):
 
     def cost(self, content: Content) -> int:
         """The tokens of its text and the patches of the frames that are read."""
-        count = len(self._rule.chosen(_pictures(content) or ()))
+        count = len(self._rule.chosen(pictures(content) or ()))
         words = super().cost(Content(text=content.text))
         return words + self._patches * (self._rule.most if count and self._rule.filled else count)
 
     def encode(self, contents: Sequence[Content], side: Side) -> list[Encoding]:
         rule = self._recipe.text
         texts = where_there([rule.text(content, side) for content in contents], self._read)
-        watched = where_there([_pictures(content) for content in contents], self._watch_chosen)
+        watched = where_there([pictures(content) for content in contents], self._watch_chosen)
         return [Encoding(self._made(*parts)) for parts in zip(texts, watched, strict=True)]
 
     @property
@@ -129,7 +129,7 @@ class FramesEncoder(VideoEncoder):
     text as one row, before they are normalised, for rerankers that read both sides together.
     """
 
-    graphs: ClassVar = ("text", "image", "video")
+    graphs: ClassVar[tuple[str, ...]] = ("text", "image", "video")
 
     @property
     def heads(self) -> Mapping[str, Head]:
@@ -175,7 +175,8 @@ class FramesEncoder(VideoEncoder):
         return {"frames": frames, "mask": mask}
 
 
-def _pictures(content: Content) -> Sequence[Image] | None:
+def pictures(content: Content) -> Sequence[Image] | None:
+    """A content's frames, or its picture as the only one; None if it has neither."""
     if content.frames:
         return content.frames
     return None if content.image is None else (content.image,)
