@@ -1,7 +1,8 @@
 """Co-Prompt scores documents by the query's likelihood under an instruction that was searched for.
 
 Two frozen models find the instruction offline: one proposes its words, the other tells how well
-documents explain their queries with them. Served is the outcome, a prompt file.
+documents explain their queries with them. Served is the outcome, a prompt file, which
+`python -m tamis.models.train.co_prompt` writes.
 """
 
 from dataclasses import dataclass
