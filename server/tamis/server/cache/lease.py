@@ -25,7 +25,7 @@ class Lease:
     @property
     def name(self) -> str:
         """Where it lies in Redis: in a cluster, on the node that has the key."""
-        return f"lease:{{{self.key}}}"
+        return f"tamis:lease:{{{self.key}}}"
 
     def release(self, redis: Any) -> Any:
         """Gives it back, through a client or a pipeline; nothing where it is no longer ours."""

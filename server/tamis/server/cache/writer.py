@@ -75,6 +75,7 @@ class Writer:
             self._bytes -= self._take_back(key)
 
     def _queue(self, name: str, what: bytes | Lease) -> None:
+        self._pending.pop(name, None)  # the last to come is the last to be sent
         self._pending[name] = what
         if self.task is None:
             self.task = self._start(self._empty())
