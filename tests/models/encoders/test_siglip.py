@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from engines import build_engines
 from tiny_towers import MIXED, close, dense, noise, normed, pixels, same_alone, word_tokenizer
 from transformers import SiglipConfig, SiglipModel
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
@@ -131,3 +132,7 @@ def test_padding_that_the_tokenizer_does_not_know_is_named(source: Path, tmp_pat
     (tmp_path / "tokenizer_config.json").write_text('{"pad_token": "[PAD]"}')
     with pytest.raises(ModelError, match=r"pad_token: '\[PAD\]' is not in tokenizer\.json"):
         export(tmp_path, tmp_path / "served", method="siglip")
+
+
+def test_tensorrt_builds_its_engines(folder: Path) -> None:
+    build_engines(ModelFolder.open(folder, TowersRecipe, "siglip"))

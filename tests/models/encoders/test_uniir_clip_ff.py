@@ -6,8 +6,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from engines import build_engines
 from golden import golden_cases
-from tiny_towers import MIXED, Golden, close, dense, exported, noise, normed, pixels, same_alone
+from tiny_towers import (
+    MIXED,
+    Golden,
+    close,
+    dense,
+    exported,
+    noise,
+    normed,
+    pixels,
+    same_alone,
+    same_scores,
+    same_texts,
+)
 
 from tamis.models.encoders.uniir_clip_ff import UniIRClipFF
 from tamis.models.export.checkpoint import load
@@ -64,16 +77,12 @@ def test_its_graphs_are_the_authors(golden: Golden) -> None:
     joint = golden.session(TowersRecipe, METHOD, "joint")
     raw = joint.run({"input_ids": inputs["text_ids"].numpy(), "image": states})["embedding"]
     close(raw, outputs["embedding_raw"], TOLERANCE)
-    embedding = raw / np.linalg.norm(raw, axis=1, keepdims=True)
-    close(embedding @ embedding.T, outputs["scores"], TOLERANCE)
+    same_scores(golden, raw, TOLERANCE)
 
 
 def test_texts_are_served_as_the_authors_embed_them(golden: Golden, encoder: UniIRClipFF) -> None:
     """A missing picture is a tensor of zeros, attended to like any other."""
-    rows = [row for row, there in enumerate(golden.inputs["img_mask"]) if not there]
-    made = encoder.encode([Content(text=golden.text(row)) for row in rows], Side.DOCUMENT)
-    expected = golden.outputs["embedding"][rows]
-    close(np.stack([dense(encoding) for encoding in made]), expected, TOLERANCE)
+    same_texts(golden, encoder, TOLERANCE)
 
 
 @torch.no_grad()
@@ -106,3 +115,7 @@ def test_what_a_content_costs_and_what_is_cut(golden: Golden, encoder: UniIRClip
     assert encoder.cost(Content(image=noise())) == patches
     assert not encoder.truncates(Content(text="w4 " * (context - 2)))
     assert encoder.truncates(Content(text="w4 " * (context - 1)))
+
+
+def test_tensorrt_builds_its_engines(golden: Golden) -> None:
+    build_engines(ModelFolder.open(golden.folder, TowersRecipe, METHOD))
