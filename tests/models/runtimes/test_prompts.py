@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from tiny_vlm import QWEN2_SPECIAL, byte_tokenizer
 
 from tamis.models.errors import ModelError
@@ -85,6 +86,8 @@ def test_an_over_long_instruction_is_cut_too() -> None:
 
 def test_what_a_content_is_made_of_chooses_the_template() -> None:
     assert kind_of(Content(text=""), Side.DOCUMENT) == "document_text"
+    frames = (Image.new("RGB", (2, 2)),)
+    assert kind_of(Content(text="a", frames=frames), Side.QUERY) == "query_text"
 
 
 @pytest.mark.parametrize(
