@@ -40,6 +40,13 @@ def test_float8_has_the_values_that_torch_has() -> None:
     assert np.array_equal(decode(Coded(Precision.FLOAT8, codes)), theirs)
 
 
+def test_halfway_between_two_it_is_torchs_choice() -> None:
+    values = decode(Coded(Precision.FLOAT8, np.arange(0x7F, dtype=np.uint8)))
+    halfway = np.append((values[1:] + values[:-1]) / 2, values[-1])
+    theirs = torch.from_numpy(halfway).to(torch.float8_e4m3fn).view(torch.uint8)
+    assert encode(halfway, Precision.FLOAT8).numbers.tolist() == theirs.tolist()
+
+
 @given(VECTORS)
 def test_int8_errs_by_half_a_step_of_each_vector(values: np.ndarray) -> None:
     step = np.abs(values).max(axis=-1, initial=0) / 127
