@@ -1,10 +1,12 @@
 """True-size exports of random weights: how large, how long to make, how fast beside PyTorch.
 
-For each graph: the file's size, the time of the export, and milliseconds an item at batches of 1
-and 8 on 1 and 2 threads through ONNX Runtime, and as a share of PyTorch's. Texts of BERTs are 128
-tokens long, those of CLIPs 77. ``-k vit_b_32`` chooses some.
+For each graph: the file's size, the times of the export and of TensorRT's build of its engine, and
+milliseconds an item at batches of 1 and 8 on 1 and 2 threads through ONNX Runtime, and as a share
+of PyTorch's. Texts of BERTs are 128 tokens long, those of CLIPs 77, PreFLMR's queries 32 and a
+picture. `TAMIS_BENCH_EXPORTS` chooses the cases whose names have it in them, such as ``vit_b_32``.
 """
 
+import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -19,6 +21,7 @@ from torch import Tensor, nn
 from transformers import T5Config
 
 from tamis.models.export.graphs import to_onnx
+from tamis.models.export.tensorrt import AXES, BUILT_FOR, engine_of
 from tamis.models.networks.bert import Normalise, Sentence, backbone
 from tamis.models.networks.clip import (
     ImageGraph,
@@ -30,11 +33,18 @@ from tamis.models.networks.clip import (
     VisionShape,
     VisionTower,
 )
+from tamis.models.networks.flmr import Flmr, Image, Side, complete
 from tamis.models.networks.uniir import ClipJoint, T5Fusion
 from tamis.models.runtimes.onnx import OnnxSession
+from tamis.models.runtimes.tensorrt import device, library
 
 RUNS, SECONDS = 20, 4.0  # at most so many runs of one measurement, and at most so long
 BATCHES, THREADS = (1, 8), (1, 2)
+CHOSEN = os.environ.get("TAMIS_BENCH_EXPORTS", "")
+VIT_B = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12,
+         "intermediate_size": 3072, "patch_size": 32}  # fmt: skip
+VIT_L = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16,
+         "intermediate_size": 4096, "patch_size": 14}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -107,6 +117,11 @@ def sentence(width: int, layers: int) -> Sentence:
     return Sentence(backbone(config), ("mean",), (Normalise(),))
 
 
+def preflmr(vision: Mapping[str, int]) -> Flmr:
+    own = {"vision_config": dict(vision), "use_transformer_mapping_network": True}
+    return Flmr(complete(own))
+
+
 def pictures(batch: int) -> dict[str, Tensor]:
     return {"pixels": torch.randn(batch, 3, 224, 224)}
 
@@ -124,8 +139,23 @@ def pairs(batch: int) -> dict[str, Tensor]:
     return tokens(batch) | {"image": torch.randn(batch, 257, 768)}
 
 
+def asked(vision: Mapping[str, int], batch: int) -> dict[str, Tensor]:
+    """A query's words and what the tower makes of its picture."""
+    ids, width = torch.randint(1, 30522, (batch, 32)), vision["hidden_size"]
+    patches = (224 // vision["patch_size"]) ** 2
+    seen = {"features": torch.randn(batch, 1, width), "patches": torch.randn(batch, patches, width)}
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids), **seen}
+
+
+def told(vision: Mapping[str, int], batch: int) -> dict[str, Tensor]:
+    """A document's words and its picture's features."""
+    return words(batch) | {"features": torch.randn(batch, 1, vision["hidden_size"])}
+
+
+ROWS = ("text", "image")
 SEEN = ("embedding", "visual", "attention")
 STATES = ("embedding", "states")
+LOOKED = ("features", "patches")
 CASES: dict[str, Case] = {
     "minilm text": Case(lambda: sentence(384, 6), words, STATES),
     "bert base text": Case(lambda: sentence(768, 12), words, STATES),
@@ -139,21 +169,31 @@ CASES: dict[str, Case] = {
         lambda: StatesGraph(vision(1024, 24, 14, 768)), pictures, ("states",)
     ),
     "uniir_clip_ff vit_l_14 joint": Case(fusion, pairs),
+    "preflmr vit_b image": Case(lambda: Image(preflmr(VIT_B), "query"), pictures, LOOKED),
+    "preflmr vit_b query": Case(lambda: Side(preflmr(VIT_B), "query"), partial(asked, VIT_B), ROWS),
+    "preflmr vit_b document": Case(
+        lambda: Side(preflmr(VIT_B), "context"), partial(told, VIT_B), ROWS
+    ),
+    "preflmr vit_l image": Case(lambda: Image(preflmr(VIT_L), "query"), pictures, LOOKED),
+    "preflmr vit_l query": Case(lambda: Side(preflmr(VIT_L), "query"), partial(asked, VIT_L), ROWS),
+    "preflmr vit_l document": Case(
+        lambda: Side(preflmr(VIT_L), "context"), partial(told, VIT_L), ROWS
+    ),
 }
 
 
 @pytest.mark.bench
-@pytest.mark.parametrize("name", CASES, ids=[name.replace(" ", "-") for name in CASES])
+@pytest.mark.parametrize("name", [name for name in CASES if CHOSEN in name])
 def test_export(name: str, tmp_path: Path) -> None:
     case, path = CASES[name], tmp_path / "graph.onnx"
     torch.manual_seed(0)
     network = case.network().eval()
     start = time.perf_counter()
-    dynamic = {key: {0: "items"} for key in case.inputs(2)}
+    dynamic = {key: {0: "batch"} for key in case.inputs(2)}
     to_onnx(network, case.inputs(2), case.outputs, path, dynamic=dynamic)
     took = time.perf_counter() - start
     size = sum(file.stat().st_size for file in tmp_path.iterdir())
-    print(f"\n{name}: {size / 1e6:.0f} MB, exported in {took:.0f} s")
+    print(f"\n{name}: {size / 1e6:.0f} MB, exported in {took:.0f} s, {engine(path)}")
     for threads in THREADS:
         session = OnnxSession.open(path, threads=threads)
         for batch in BATCHES:
@@ -164,6 +204,16 @@ def test_export(name: str, tmp_path: Path) -> None:
                 f"  {threads} thread{'s' * (threads > 1)}, batch {batch}: ONNX Runtime "
                 f"{ours:7.1f} ms an item, PyTorch {theirs:7.1f}, ratio {ours / theirs:.2f}"
             )
+
+
+def engine(graph: Path) -> str:
+    """How long TensorRT builds the graph's engine."""
+    if (trt := library()) is None:
+        return "no TensorRT is installed"
+    target, start = device() or BUILT_FOR, time.perf_counter()
+    size = len(engine_of(graph, target, AXES))
+    took = time.perf_counter() - start
+    return f"{trt.__name__}'s engine for {target} in {took:.0f} s, {size / 1e6:.0f} MB"
 
 
 def arrays(inputs: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
