@@ -14,12 +14,16 @@ from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
 from tokenizers.models import WordLevel
 from torch import Tensor
 
+from tamis.models.encoders import Encoder
+from tamis.models.export.blip_weights import blip
+from tamis.models.export.checkpoint import Checkpoint
 from tamis.models.export.draft import Options
 from tamis.models.export.exporting import export
+from tamis.models.networks.uniir import Blip
 from tamis.models.runtimes import Session
 from tamis.models.runtimes.folder import ModelFolder, Recipe
 from tamis.models.runtimes.towers import TowersRecipe
-from tamis.models.types import Content, Encoding
+from tamis.models.types import Content, Encoding, Side
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,21 @@ def exported(
     export(source, folder / "served", Options(settings=settings), method=method)
     outputs = load_file(case / "outputs.safetensors")
     return Golden(said, weights, inputs, outputs, folder / "served")
+
+
+def exported_blip(case: Path, folder: Path, method: str) -> Golden:
+    """Exports a golden case of UniIR's BLIP, whose text encoder has a configuration."""
+    said = json.loads((case / "config.json").read_text())
+    return exported(case, folder, method, _vision_heads(said), said["med"])
+
+
+def blip_network(golden: Golden, *, projected: bool) -> Blip:
+    source = Checkpoint.open(golden.folder.parent / "source")
+    return blip(source, _vision_heads(golden.config), projected=projected).eval()
+
+
+def _vision_heads(config: Mapping[str, Any]) -> dict[str, str]:
+    return {"vision_heads": str(config["vit"]["num_heads"])}
 
 
 def marks(config: Mapping[str, Any], inputs: Mapping[str, Tensor]) -> tuple[int, int]:
@@ -136,6 +155,45 @@ def same_alone(encoder: Any, contents: Sequence[Content], side: Any) -> None:
         assert alone.heads.keys() == together.heads.keys()
         for head in alone.heads:
             close(dense(alone, head), dense(together, head), 1e-5)
+
+
+def same_texts(golden: Golden, encoder: Encoder, tolerance: float) -> None:
+    """Asserts that a case's texts without a picture are served as the authors embed them."""
+    rows = [row for row, there in enumerate(golden.inputs["img_mask"]) if not there]
+    made = encoder.encode([Content(text=golden.text(row)) for row in rows], Side.DOCUMENT)
+    expected = golden.outputs["embedding"][rows]
+    close(np.stack([dense(encoding) for encoding in made]), expected, tolerance)
+
+
+def same_sums(golden: Golden, method: str, tolerance: float, **texts: str) -> None:
+    """Asserts that both graphs, and the sums of their parts' vectors, are the authors'.
+
+    Args:
+        golden: The case.
+        method: Its method.
+        tolerance: What a number may differ by.
+        texts: The names of the `text` graph's inputs in the case.
+    """
+    inputs, outputs = golden.inputs, golden.outputs
+    feeds = {name: inputs[key].numpy() for name, key in texts.items()}
+    words = golden.session(TowersRecipe, method, "text").run(feeds)["embedding"]
+    pictures = golden.session(TowersRecipe, method, "image").run(
+        {"pixels": inputs["pixel_values"].numpy()}
+    )["embedding"]
+    close(words, outputs["text_features"], tolerance)
+    close(pictures, outputs["image_features"], tolerance)
+    parts = (
+        words * inputs["txt_mask"].numpy()[:, None],
+        pictures * inputs["img_mask"].numpy()[:, None],
+    )
+    same_scores(golden, parts[0] + parts[1], tolerance)
+
+
+def same_scores(golden: Golden, raw: np.ndarray, tolerance: float) -> None:
+    """Asserts that vectors and their products are the authors' once they are normed."""
+    embedding = raw / np.linalg.norm(raw, axis=1, keepdims=True)
+    close(embedding, golden.outputs["embedding"], tolerance)
+    close(embedding @ embedding.T, golden.outputs["scores"], tolerance)
 
 
 def allowed(golden: Tensor, exact: Tensor, tolerance: float) -> float:

@@ -1,29 +1,28 @@
 """UniIR's BLIP_FF against the authors' numbers."""
 
 import copy
-import json
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from engines import build_engines
 from golden import golden_cases
 from tiny_towers import (
     MIXED,
     Golden,
     allowed,
+    blip_network,
     close,
     dense,
-    exported,
+    exported_blip,
     noise,
     normed,
     pixels,
     same_alone,
+    same_scores,
+    same_texts,
 )
 
 from tamis.models.encoders.uniir_blip_ff import UniIRBlipFF
-from tamis.models.export.blip_weights import blip
-from tamis.models.export.checkpoint import Checkpoint
 from tamis.models.networks.uniir import Blip, BlipJoint, BlipStates
 from tamis.models.runtimes.folder import ModelFolder
 from tamis.models.runtimes.towers import TowersRecipe
@@ -35,10 +34,7 @@ TOLERANCE = 5e-5  # the golden data's own
 
 @pytest.fixture(scope="module", params=golden_cases(METHOD))
 def golden(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Golden:
-    case: Path = request.param
-    said = json.loads((case / "config.json").read_text())
-    heads = {"vision_heads": str(said["vit"]["num_heads"])}
-    return exported(case, tmp_path_factory.mktemp(METHOD), METHOD, heads, said["med"])
+    return exported_blip(request.param, tmp_path_factory.mktemp(METHOD), METHOD)
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +44,7 @@ def encoder(golden: Golden) -> UniIRBlipFF:
 
 @pytest.fixture(scope="module")
 def network(golden: Golden) -> Blip:
-    heads = {"vision_heads": str(golden.config["vit"]["num_heads"])}
-    source = Checkpoint.open(golden.folder.parent / "source")
-    return blip(source, heads, projected=False).eval()
+    return blip_network(golden, projected=False)
 
 
 @torch.no_grad()
@@ -77,17 +71,12 @@ def test_its_graphs_are_the_authors(golden: Golden, network: Blip) -> None:
         "embedding"
     ]
     close(raw, outputs["embedding_raw"], tolerance)
-    embedding = raw / np.linalg.norm(raw, axis=1, keepdims=True)
-    close(embedding, outputs["embedding"], tolerance)
-    close(embedding @ embedding.T, outputs["scores"], tolerance)
+    same_scores(golden, raw, tolerance)
 
 
 def test_texts_are_served_as_the_authors_embed_them(golden: Golden, encoder: UniIRBlipFF) -> None:
     """A missing picture is a tensor of zeros, attended to like any other."""
-    rows = [row for row, there in enumerate(golden.inputs["img_mask"]) if not there]
-    made = encoder.encode([Content(text=golden.text(row)) for row in rows], Side.DOCUMENT)
-    expected = golden.outputs["embedding"][rows]
-    close(np.stack([dense(encoding) for encoding in made]), expected, TOLERANCE)
+    same_texts(golden, encoder, TOLERANCE)
 
 
 @torch.no_grad()
@@ -104,3 +93,7 @@ def test_a_picture_alone_is_read_with_the_empty_text(
 
 def test_a_content_is_encoded_alone_as_in_a_batch(encoder: UniIRBlipFF) -> None:
     same_alone(encoder, MIXED, Side.QUERY)
+
+
+def test_tensorrt_builds_its_engines(golden: Golden) -> None:
+    build_engines(ModelFolder.open(golden.folder, TowersRecipe, METHOD))

@@ -1,17 +1,25 @@
 """UniIR's BLIP_SF against the authors' numbers."""
 
-import json
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
+from engines import build_engines
 from golden import golden_cases
-from tiny_towers import MIXED, Golden, close, dense, exported, noise, normed, pixels, same_alone
+from tiny_towers import (
+    MIXED,
+    Golden,
+    blip_network,
+    close,
+    dense,
+    exported_blip,
+    noise,
+    normed,
+    pixels,
+    same_alone,
+    same_sums,
+    same_texts,
+)
 
 from tamis.models.encoders.uniir_blip_sf import UniIRBlipSF
-from tamis.models.export.blip_weights import blip
-from tamis.models.export.checkpoint import Checkpoint
 from tamis.models.networks.uniir import Blip, BlipImage, BlipText
 from tamis.models.runtimes.folder import ModelFolder
 from tamis.models.runtimes.towers import TowersRecipe
@@ -23,10 +31,7 @@ TOLERANCE = 5e-5  # the golden data's own
 
 @pytest.fixture(scope="module", params=golden_cases(METHOD))
 def golden(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Golden:
-    case: Path = request.param
-    said = json.loads((case / "config.json").read_text())
-    heads = {"vision_heads": str(said["vit"]["num_heads"])}
-    return exported(case, tmp_path_factory.mktemp(METHOD), METHOD, heads, said["med"])
+    return exported_blip(request.param, tmp_path_factory.mktemp(METHOD), METHOD)
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +41,7 @@ def encoder(golden: Golden) -> UniIRBlipSF:
 
 @pytest.fixture(scope="module")
 def network(golden: Golden) -> Blip:
-    heads = {"vision_heads": str(golden.config["vit"]["num_heads"])}
-    source = Checkpoint.open(golden.folder.parent / "source")
-    return blip(source, heads, projected=True).eval()
+    return blip_network(golden, projected=True)
 
 
 @torch.no_grad()
@@ -52,29 +55,11 @@ def test_its_towers_are_the_authors(golden: Golden, network: Blip) -> None:
 
 
 def test_its_graphs_are_the_authors(golden: Golden) -> None:
-    inputs, outputs = golden.inputs, golden.outputs
-    text = golden.session(TowersRecipe, METHOD, "text")
-    image = golden.session(TowersRecipe, METHOD, "image")
-    texts = text.run(
-        {
-            "input_ids": inputs["text_ids"].numpy(),
-            "attention_mask": inputs["text_attention_mask"].numpy(),
-        }
-    )["embedding"]
-    images = image.run({"pixels": inputs["pixel_values"].numpy()})["embedding"]
-    close(texts, outputs["text_features"], TOLERANCE)
-    close(images, outputs["image_features"], TOLERANCE)
-    raw = texts * inputs["txt_mask"].numpy()[:, None] + images * inputs["img_mask"].numpy()[:, None]
-    embedding = raw / np.linalg.norm(raw, axis=1, keepdims=True)
-    close(embedding, outputs["embedding"], TOLERANCE)
-    close(embedding @ embedding.T, outputs["scores"], TOLERANCE)
+    same_sums(golden, METHOD, TOLERANCE, input_ids="text_ids", attention_mask="text_attention_mask")
 
 
 def test_texts_are_served_as_the_authors_embed_them(golden: Golden, encoder: UniIRBlipSF) -> None:
-    rows = [row for row, there in enumerate(golden.inputs["img_mask"]) if not there]
-    made = encoder.encode([Content(text=golden.text(row)) for row in rows], Side.DOCUMENT)
-    expected = golden.outputs["embedding"][rows]
-    close(np.stack([dense(encoding) for encoding in made]), expected, TOLERANCE)
+    same_texts(golden, encoder, TOLERANCE)
 
 
 @torch.no_grad()
@@ -92,3 +77,7 @@ def test_a_pair_is_the_sum_of_its_parts_before_they_are_normed(
 
 def test_a_content_is_encoded_alone_as_in_a_batch(encoder: UniIRBlipSF) -> None:
     same_alone(encoder, MIXED, Side.QUERY)
+
+
+def test_tensorrt_builds_its_engines(golden: Golden) -> None:
+    build_engines(ModelFolder.open(golden.folder, TowersRecipe, METHOD))

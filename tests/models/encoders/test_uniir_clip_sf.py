@@ -6,8 +6,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from engines import build_engines
 from golden import golden_cases
-from tiny_towers import MIXED, Golden, close, dense, exported, noise, normed, pixels, same_alone
+from tiny_towers import (
+    MIXED,
+    Golden,
+    close,
+    dense,
+    exported,
+    noise,
+    normed,
+    pixels,
+    same_alone,
+    same_sums,
+    same_texts,
+)
 
 from tamis.models.blocks.text_cleaning import sentence
 from tamis.models.encoders.uniir_clip_sf import UniIRClipSF
@@ -52,24 +65,11 @@ def test_its_towers_are_the_authors(golden: Golden, network: ClipTowers) -> None
 
 
 def test_its_graphs_are_the_authors(golden: Golden) -> None:
-    inputs, outputs = golden.inputs, golden.outputs
-    text = golden.session(TowersRecipe, METHOD, "text")
-    image = golden.session(TowersRecipe, METHOD, "image")
-    texts = text.run({"input_ids": inputs["text_ids"].numpy()})["embedding"]
-    images = image.run({"pixels": inputs["pixel_values"].numpy()})["embedding"]
-    close(texts, outputs["text_features"], TOLERANCE)
-    close(images, outputs["image_features"], TOLERANCE)
-    raw = texts * inputs["txt_mask"].numpy()[:, None] + images * inputs["img_mask"].numpy()[:, None]
-    embedding = raw / np.linalg.norm(raw, axis=1, keepdims=True)
-    close(embedding, outputs["embedding"], TOLERANCE)
-    close(embedding @ embedding.T, outputs["scores"], TOLERANCE)
+    same_sums(golden, METHOD, TOLERANCE, input_ids="text_ids")
 
 
 def test_texts_are_served_as_the_authors_embed_them(golden: Golden, encoder: UniIRClipSF) -> None:
-    rows = [row for row, there in enumerate(golden.inputs["img_mask"]) if not there]
-    made = encoder.encode([Content(text=golden.text(row)) for row in rows], Side.DOCUMENT)
-    expected = golden.outputs["embedding"][rows]
-    close(np.stack([dense(encoding) for encoding in made]), expected, TOLERANCE)
+    same_texts(golden, encoder, TOLERANCE)
 
 
 @torch.no_grad()
@@ -125,3 +125,7 @@ def test_texts_are_cleaned_as_the_authors_do(case: Path) -> None:
     rule = TextRule(max_tokens=77, sentence=True, instructed=True)
     for prompt, query, expected in told["query_with_prompt"]:
         assert rule.text(Content(text=query, instruction=prompt), Side.QUERY) == expected
+
+
+def test_tensorrt_builds_its_engines(golden: Golden) -> None:
+    build_engines(ModelFolder.open(golden.folder, TowersRecipe, METHOD))

@@ -9,8 +9,9 @@ from transformers import BlipTextConfig
 
 from tamis.models.export.checkpoint import Checkpoint, load
 from tamis.models.export.clip_weights import Hints, size_of, vision_shape
+from tamis.models.export.draft import Draft
 from tamis.models.networks.uniir import Blip
-from tamis.models.runtimes.towers import TextRule
+from tamis.models.runtimes.towers import TextRule, TowersRecipe
 from tamis.models.runtimes.transform import ImageTransform
 
 TRAINING = (
@@ -121,14 +122,29 @@ def text_config(
     )
 
 
-def text_rule(network: Blip) -> TextRule:
-    """UniIR's reading of texts."""
+def recipe(
+    checkpoint: Checkpoint, draft: Draft, network: Blip, *, method: str, dim: int
+) -> TowersRecipe:
+    """UniIR's reading of texts, and of pictures, which are made squares whatever their aspect.
+
+    Args:
+        checkpoint: Whose weights they are.
+        draft: Where its graphs go.
+        network: Both encoders.
+        method: What serves them.
+        dim: The length of a vector.
+    """
     limit = min(MAX_TOKENS, network.text_encoder.config.max_position_embeddings)
-    return TextRule(max_tokens=limit, masked=True, sentence=True, instructed=True)
-
-
-def transform(network: Blip) -> ImageTransform:
-    """UniIR's reading of pictures: made a square, whatever their aspect."""
     shape = network.visual_encoder.shape
     side = shape.grid[0] * shape.patch
-    return ImageTransform(resize="stretch", height=side, width=side)
+    return TowersRecipe(
+        name=draft.name(checkpoint),
+        method=method,
+        licence=draft.options.licence,
+        files={},
+        space=draft.name(checkpoint),
+        dim=dim,
+        text=TextRule(max_tokens=limit, masked=True, sentence=True, instructed=True),
+        image=ImageTransform(resize="stretch", height=side, width=side),
+        grid=shape.grid,
+    )

@@ -1,6 +1,6 @@
 """Exports UniIR's BLIP_FF: BLIP's vision encoder, and its text encoder with cross-attention."""
 
-from tamis.models.export.blip_weights import blip, text_rule, transform
+from tamis.models.export.blip_weights import blip, recipe
 from tamis.models.export.checkpoint import Checkpoint
 from tamis.models.export.draft import Draft
 from tamis.models.export.texts import put_tokenizer
@@ -21,19 +21,11 @@ def export(checkpoint: Checkpoint, draft: Draft) -> TowersRecipe:
         ModelError: A tensor does not fit, or there is no tokenizer.
     """
     network = blip(checkpoint, draft.options.settings, projected=False)
-    rule, pictures = text_rule(network), transform(network)
+    dim = network.text_encoder.config.hidden_size
+    said = recipe(checkpoint, draft, network, method="uniir_blip_ff", dim=dim)
     put_tokenizer(checkpoint, draft)
     states = BlipStates(network)
-    write_pictures(draft, states, pictures, ("states",))
-    write_joint(draft, BlipJoint(network), rule, joint_cases(draft, rule, states, pictures))
-    return TowersRecipe(
-        name=draft.name(checkpoint),
-        method="uniir_blip_ff",
-        licence=draft.options.licence,
-        files={},
-        space=draft.name(checkpoint),
-        dim=network.text_encoder.config.hidden_size,
-        text=rule,
-        image=pictures,
-        grid=network.visual_encoder.shape.grid,
-    )
+    write_pictures(draft, states, said.image, ("states",))
+    cases = joint_cases(draft, said.text, states, said.image)
+    write_joint(draft, BlipJoint(network), said.text, cases)
+    return said

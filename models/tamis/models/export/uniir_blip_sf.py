@@ -1,6 +1,6 @@
 """Exports UniIR's BLIP_SF: BLIP's two encoders, each with its projection."""
 
-from tamis.models.export.blip_weights import blip, text_rule, transform
+from tamis.models.export.blip_weights import blip, recipe
 from tamis.models.export.checkpoint import Checkpoint
 from tamis.models.export.draft import Draft
 from tamis.models.export.texts import put_tokenizer
@@ -21,18 +21,9 @@ def export(checkpoint: Checkpoint, draft: Draft) -> TowersRecipe:
         ModelError: A tensor does not fit, or there is no tokenizer.
     """
     network = blip(checkpoint, draft.options.settings, projected=True)
-    rule, pictures = text_rule(network), transform(network)
+    dim = network.text_proj.out_features
+    said = recipe(checkpoint, draft, network, method="uniir_blip_sf", dim=dim)
     put_tokenizer(checkpoint, draft)
-    write_texts(draft, BlipText(network), rule)
-    write_pictures(draft, BlipImage(network), pictures, ("embedding",))
-    return TowersRecipe(
-        name=draft.name(checkpoint),
-        method="uniir_blip_sf",
-        licence=draft.options.licence,
-        files={},
-        space=draft.name(checkpoint),
-        dim=network.text_proj.out_features,
-        text=rule,
-        image=pictures,
-        grid=network.visual_encoder.shape.grid,
-    )
+    write_texts(draft, BlipText(network), said.text)
+    write_pictures(draft, BlipImage(network), said.image, ("embedding",))
+    return said
