@@ -34,9 +34,14 @@ NAMES = {
 
 def reads(checkpoint: Checkpoint) -> bool:
     """Whether it is a ColPali."""
+    return calls_itself(checkpoint, "colpali")
+
+
+def calls_itself(checkpoint: Checkpoint, name: str) -> bool:
+    """Whether a checkpoint's configuration, or the base of an adapter, has the model's name."""
     said = [checkpoint.config.get("model_type"), *checkpoint.config.get("architectures", [])]
     base = str(checkpoint.table(CONFIG).get("base_model_name_or_path", ""))
-    return any(str(kind).lower().startswith("colpali") for kind in said) or "colpali" in base
+    return any(str(kind).lower().startswith(name) for kind in said) or name in base
 
 
 def export(checkpoint: Checkpoint, draft: Draft) -> PromptedRecipe:

@@ -2,9 +2,8 @@
 
 from tamis.models.export import qwen2_vl
 from tamis.models.export.checkpoint import Checkpoint
-from tamis.models.export.colpali import AUGMENTATIONS, dim_of, ported
+from tamis.models.export.colpali import AUGMENTATIONS, calls_itself, dim_of, ported
 from tamis.models.export.draft import Draft
-from tamis.models.export.lora import CONFIG
 from tamis.models.export.prompted import built, sized, write
 from tamis.models.networks.decoder import Decoder
 from tamis.models.networks.prompted import MultiVector
@@ -18,9 +17,7 @@ WORDS = 512  # tokens of a text, and more than a page's prompt has
 
 def reads(checkpoint: Checkpoint) -> bool:
     """Whether it is a ColQwen2."""
-    said = [checkpoint.config.get("model_type"), *checkpoint.config.get("architectures", [])]
-    base = str(checkpoint.table(CONFIG).get("base_model_name_or_path", ""))
-    return any(str(kind).lower().startswith("colqwen2") for kind in said) or "colqwen2" in base
+    return calls_itself(checkpoint, "colqwen2")
 
 
 def export(checkpoint: Checkpoint, draft: Draft) -> PromptedRecipe:

@@ -21,15 +21,15 @@ class Prompted(nn.Module):
         self.visual = visual
         self.language_model = language_model
 
-    def states(
+    def forward(
         self,
         input_ids: Int[Tensor, "batch length"],
         attention_mask: Int[Tensor, "batch length"],
         positions: Int[Tensor, "axes batch length"],
         visual: Float[Tensor, "visual width"],
         visual_places: Int[Tensor, "batch length"],
-    ) -> Float[Tensor, "batch length width"]:
-        """The states of every token.
+    ) -> Float[Tensor, "batch ..."]:
+        """What becomes of the prompts' states.
 
         Args:
             input_ids: The prompts; what stands at a visual token's place is not read.
@@ -42,8 +42,15 @@ class Prompted(nn.Module):
         words = self.language_model.words(input_ids.masked_fill(seen, 0))
         pictures = visual[visual_places.clamp(min=0)]
         embedded = torch.where(seen[..., None], pictures, words)
-        read: Tensor = self.language_model(embedded, attention_mask, positions)
-        return read
+        return self.made(self.language_model(embedded, attention_mask, positions), attention_mask)
+
+    def made(
+        self,
+        states: Float[Tensor, "batch length width"],
+        attention_mask: Int[Tensor, "batch length"],
+    ) -> Float[Tensor, "batch ..."]:
+        """What becomes of the tokens' states."""
+        raise NotImplementedError
 
 
 class MultiVector(Prompted):
@@ -53,33 +60,17 @@ class MultiVector(Prompted):
         super().__init__(visual, language_model)
         self.custom_text_proj = nn.Linear(language_model.shape.width, dim)
 
-    def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor,
-        positions: Tensor,
-        visual: Tensor,
-        visual_places: Tensor,
-    ) -> Float[Tensor, "batch length dim"]:
+    def made(self, states: Tensor, attention_mask: Tensor) -> Float[Tensor, "batch length dim"]:
         """The vectors; those of padding are zero."""
-        states = self.states(input_ids, attention_mask, positions, visual, visual_places)
         return unit(self.custom_text_proj(states)) * attention_mask[..., None]
 
 
 class LastToken(Prompted):
     """The state of one token, which has read all those before it, as a unit vector."""
 
-    def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor,
-        positions: Tensor,
-        visual: Tensor,
-        visual_places: Tensor,
-    ) -> Float[Tensor, "batch width"]:
+    def made(self, states: Tensor, attention_mask: Tensor) -> Float[Tensor, "batch width"]:
         """The embeddings; one that is cut short must be scaled once more."""
-        states = self.states(input_ids, attention_mask, positions, visual, visual_places)
-        order = torch.arange(input_ids.shape[1], device=input_ids.device)
+        order = torch.arange(states.shape[1], device=states.device)
         last = (order * attention_mask).argmax(dim=1)
         return unit(states.gather(1, last[:, None, None].expand(-1, 1, states.shape[2])).squeeze(1))
 
