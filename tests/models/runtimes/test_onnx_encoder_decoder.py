@@ -4,7 +4,6 @@ Tracing takes most of the time, so the graphs are those of one layer; a network 
 is, under the same serving code.
 """
 
-
 import numpy as np
 import pytest
 import tiny_models
