@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from engines import build_engines
 from safetensors.torch import save_file
 from tiny_towers import MIXED, close, dense, noise, normed, pixels, same_alone, word_tokenizer
 from transformers import CLIPConfig, CLIPModel
@@ -206,3 +207,7 @@ def test_pictures_of_another_size_than_the_towers_are_refused(source: Path, tmp_
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(said))
     with pytest.raises(ModelError, match="32 x 32 pixels, and the tower reads 24 x 24"):
         export(tmp_path, tmp_path / "out", method="clip")
+
+
+def test_tensorrt_builds_its_engines(folder: Path) -> None:
+    build_engines(ModelFolder.open(folder, TowersRecipe, "clip"))
