@@ -186,7 +186,7 @@ def rotation(
     order = torch.arange(0, dim, 2, dtype=torch.float32, device=positions.device)
     wavelengths = shape.theta ** (-order / dim)
     angles = positions[..., None].float() * wavelengths
-    parts = angles.split(list(shape.sections), dim=-1)
+    parts = angles.split(list(shape.sections), dim=-1)  # type: ignore[no-untyped-call]
     chosen = torch.cat([part[axis] for axis, part in enumerate(parts)], dim=-1)
     both = torch.cat([chosen, chosen], dim=-1)[:, None]
     return both.cos(), both.sin()

@@ -106,7 +106,7 @@ class ImageTransform:
     def _tables(self) -> Float[np.ndarray, "3 256"]:
         """What each of a channel's 256 values becomes."""
         shares = (np.arange(256) * (1 / 255)).astype(np.float32)
-        mean, std = np.float32(self.mean), np.float32(self.std)
+        mean, std = (np.array(values, dtype=np.float32) for values in (self.mean, self.std))
         return (shares - mean[:, None]) / std[:, None]
 
     def _stretched(self, image: Image.Image) -> Image.Image:
