@@ -16,7 +16,7 @@ from tamis.server.content import raw_content
 from tamis.server.encoders import Encoders
 from tamis.server.errors import failure_of, logged
 from tamis.server.messages import representation
-from tamis.server.services.retrieval import REPLY_S
+from tamis.server.services.requests import for_work
 from tamis.server.tasks import together
 from tamis.v1 import content_pb2
 from tamis.v1 import embedding_service_pb2 as pb
@@ -114,7 +114,7 @@ def _until(context: Any) -> float:
     left_s = context.time_remaining()  # None without a deadline, whatever its type says
     if left_s is None:
         return math.inf
-    return asyncio.get_running_loop().time() + left_s - min(REPLY_S, left_s / 10)
+    return asyncio.get_running_loop().time() + for_work(left_s)
 
 
 def _embedding(

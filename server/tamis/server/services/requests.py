@@ -14,6 +14,7 @@ from tamis.server.search import Search, SearchOptions
 from tamis.v1 import retrieval_service_pb2 as pb
 
 DEFAULT_K = 10
+REPLY_S = 0.02  # of a caller's time, at most, that is kept for the answer's way back
 MAX_DEPTHS = {"retrieve_depth": 10_000, "rerank_depth": 1_000, "refine_depth": 100}
 MAX_REQUEST_ID_BYTES = 64
 _POLICIES = {
@@ -43,6 +44,11 @@ def chosen(pipelines: Mapping[str, Pipeline], request: _Choosing) -> Pipeline:
     if name not in pipelines:
         raise NotFoundError(f"pipeline {name!r} is not one of: {', '.join(pipelines)}")
     return pipelines[name]
+
+
+def for_work(timeout_s: float) -> float:
+    """What is left of a caller's time when the answer must still reach it, in seconds."""
+    return timeout_s - min(REPLY_S, timeout_s / 10)
 
 
 def search_of(request: pb.SearchRequest, limits: Limits) -> Search:

@@ -22,15 +22,13 @@ from tamis.server.metrics import Metrics
 from tamis.server.pipeline import Event, Pipeline, StageDone
 from tamis.server.search import Context
 from tamis.server.search import Search as Asked
-from tamis.server.services.requests import chosen, search_of
+from tamis.server.services.requests import chosen, for_work, search_of
 from tamis.server.services.session import Session
 from tamis.server.tasks import together
 from tamis.v1 import context_pb2, document_pb2, stage_pb2
 from tamis.v1 import retrieval_service_pb2 as pb
 from tamis.v1.retrieval_service_pb2_grpc import RetrievalServiceServicer
 
-# What is kept of the caller's deadline for sending the summary.
-REPLY_S = 0.02
 MAX_BATCH = 256
 BATCH_AT_ONCE = 8  # searches of one batch: the others wait, so that it crowds nobody out
 _SOURCES = {
@@ -129,7 +127,7 @@ class RetrievalService(RetrievalServiceServicer):
             return self._settings.search_timeout_s
         if timeout_s <= 0:
             raise DeadlineError("the deadline had passed when the request arrived")
-        return timeout_s - min(REPLY_S, timeout_s / 10)
+        return for_work(timeout_s)
 
 
 class _Responses:
