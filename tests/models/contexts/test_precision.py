@@ -47,6 +47,12 @@ def test_halfway_between_two_it_is_torchs_choice() -> None:
     assert encode(halfway, Precision.FLOAT8).numbers.tolist() == theirs.tolist()
 
 
+@pytest.mark.parametrize("precision", [Precision.INT8, Precision.FLOAT8])
+def test_the_largest_number_stays_one(precision: Precision) -> None:
+    values = np.array([[np.finfo(np.float32).max, 1.0]], dtype=np.float32)
+    assert np.isfinite(decode(encode(values, precision))).all()
+
+
 @given(VECTORS)
 def test_int8_errs_by_half_a_step_of_each_vector(values: np.ndarray) -> None:
     step = np.abs(values).max(axis=-1, initial=0) / 127

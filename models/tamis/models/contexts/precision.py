@@ -81,6 +81,9 @@ def _scaled(
 ) -> tuple[Float[np.ndarray, "*n dim"], Float[np.ndarray, "*n"]]:
     """Each vector with its largest number at `largest`, and what undoes that."""
     scales = np.abs(values).max(axis=-1, initial=0) / np.float32(largest)
+    # Rounded up, the largest number's scale would bring it back as infinity.
+    most = np.nextafter(np.finfo(np.float32).max / np.float32(largest), np.float32(0))
+    scales = np.minimum(scales, most)
     # A vector so small that its scale has no inverse is as good as zero.
     scales = np.where(scales < np.finfo(np.float32).tiny, 0, scales).astype(np.float32)
     return values / np.where(scales == 0, np.inf, scales)[..., None].astype(np.float32), scales
