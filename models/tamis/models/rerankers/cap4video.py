@@ -4,7 +4,7 @@ Nothing is encoded: the vectors of both sides are there already. The authors tra
 for frames and one for captions; each is an encoder of its own.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -14,12 +14,11 @@ from jaxtyping import Float
 
 from tamis.models.blocks.similarity import cosine
 from tamis.models.blocks.token_interaction import weighted_interaction
+from tamis.models.ranking.vectors import Vectors, of_vectors
 from tamis.models.rerankers import PointwiseReranker
 from tamis.models.types import Candidate, Paper, Query
 
 __all__ = ("Cap4Video",)
-
-Vectors = Float[np.ndarray, "_ dim"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +68,8 @@ class Cap4Video(PointwiseReranker):
         interaction = partial(
             weighted_interaction, query_room=self.max_words, document_room=self.max_frames
         )
-        frames = _scores(query, candidates, (self.query, self.document), interaction)
-        captions = _scores(query, candidates, (self.query_text, self.caption), _cosines)
+        frames = of_vectors(query, candidates, self.query, self.document, interaction)
+        captions = of_vectors(query, candidates, self.query_text, self.caption, _cosines)
         parts = np.stack([self.share * frames, (1 - self.share) * captions])
         there = np.isfinite(parts)
         return np.where(there.any(axis=0), np.where(there, parts, 0).sum(axis=0), -np.inf)
@@ -79,20 +78,3 @@ class Cap4Video(PointwiseReranker):
 def _cosines(asked: Vectors, held: list[Vectors]) -> Float[np.ndarray, " documents"]:
     """The cosine of each; of several vectors, the best."""
     return np.array([cosine(asked, own).max() for own in held])
-
-
-def _scores(
-    query: Query,
-    candidates: Sequence[Candidate],
-    names: tuple[str, str],
-    score: Callable[[Vectors, list[Vectors]], Float[np.ndarray, " documents"]],
-) -> Float[np.ndarray, " candidates"]:
-    """One part of the score; -inf where a side has no such vectors."""
-    scores = np.full(len(candidates), -np.inf)
-    asked = query.representations.get(names[0])
-    held = [candidate.representations.get(names[1]) for candidate in candidates]
-    there = [i for i, own in enumerate(held) if isinstance(own, np.ndarray) and own.size]
-    if isinstance(asked, np.ndarray) and asked.size and there:
-        vectors = [np.atleast_2d(np.asarray(held[i])) for i in there]
-        scores[there] = score(np.atleast_2d(asked), vectors)
-    return scores

@@ -80,10 +80,6 @@ class VideoEncoder(DualEncoder):
     def heads(self) -> Mapping[str, Head]:
         return dict.fromkeys(("text", "video", "dense"), super().heads["dense"])
 
-    @property
-    def runtime(self) -> str:
-        return self._sessions["video"].runtime
-
     def cost(self, content: Content) -> int:
         """The tokens of its text and the patches of the frames that are read."""
         count = len(self._rule.chosen(pictures(content) or ()))
