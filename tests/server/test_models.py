@@ -30,8 +30,9 @@ from tamis.server.errors import MismatchError, NotFoundError
 from tamis.server.loading import below, cores, open_encoder, threads_each
 from tamis.server.models import Models, State, encoders_of
 from tamis.server.pipeline import Pipeline
+from tamis.server.refining import Refine
 from tamis.server.revision import Revision
-from tamis.server.stages import Refine, Rerank, Retrieve
+from tamis.server.stages import Rerank, Retrieve
 from tamis.server.store import CollectionSchema, VectorStore
 
 

@@ -29,6 +29,7 @@ from tamis.server.metrics import Metrics
 from tamis.server.models import Models
 from tamis.server.oip import service as oip
 from tamis.server.pipeline import Pipeline, Stage
+from tamis.server.refining import Refine
 from tamis.server.revision import Revision
 from tamis.server.services.collections import CollectionService
 from tamis.server.services.embedding import EmbeddingService
@@ -37,7 +38,7 @@ from tamis.server.services.refine import RefineService
 from tamis.server.services.rerank import RerankService
 from tamis.server.services.retrieval import RetrievalService
 from tamis.server.services.server import ServerService
-from tamis.server.stages import Refine, Rerank, Retrieve
+from tamis.server.stages import Rerank, Retrieve
 from tamis.server.store.opening import open_store
 from tamis.v1 import (
     collection_service_pb2_grpc,

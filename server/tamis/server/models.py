@@ -16,7 +16,8 @@ from tamis.server.encoders import CurrentTokens, Encoders
 from tamis.server.errors import MismatchError, NotFoundError
 from tamis.server.loading import below, open_encoder, takes
 from tamis.server.pipeline import Pipeline
-from tamis.server.stages import Refine, Rerank, Retrieve
+from tamis.server.refining import Refine
+from tamis.server.stages import Rerank, Retrieve
 
 logger = logging.getLogger(__name__)
 

@@ -1,6 +1,5 @@
-"""The three stages: retrieve, rerank, refine."""
+"""The stages that rank: retrieve and rerank."""
 
-import asyncio
 import math
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -9,10 +8,9 @@ from dataclasses import dataclass, field, replace
 from qdrant_client import models
 
 from tamis.models.errors import ImageError, InputError, TamisError
-from tamis.models.refiners import TextRefiner, VisualRefiner
 from tamis.models.rerankers import Ranking, Reranker
 from tamis.models.retrievers import Plan, Retriever
-from tamis.models.types import Candidate, Content, Kind, Query, Representation, Side, Sparse
+from tamis.models.types import Candidate, Content, Kind, Query, Representation, Sparse
 from tamis.server.cache.embeddings import Source
 from tamis.server.collections import Collections, point_id
 from tamis.server.content import RawContent
@@ -21,7 +19,7 @@ from tamis.server.pace import Pace
 from tamis.server.pipeline import SkipStage
 from tamis.server.plans import ask
 from tamis.server.reranking import best_ranking
-from tamis.server.search import Context, ContextPart, Search
+from tamis.server.search import Search
 from tamis.server.tasks import together
 from tamis.v1 import stage_pb2 as pb
 
@@ -159,7 +157,7 @@ class Rerank:
         return search.options.rerank_time_s
 
     def size(self, search: Search) -> int:
-        depth = _depth(search.options.rerank_depth, self.depth)
+        depth = depth_of(search.options.rerank_depth, self.depth)
         # Scores of two methods cannot stand in one ranking, so all that is returned is reranked.
         return min(max(depth, search.k), len(search.candidates)) if depth else 0
 
@@ -171,7 +169,7 @@ class Rerank:
         return replace(search, options=replace(search.options, rerank_depth=size))
 
     async def __call__(self, search: Search) -> Search:
-        query = _query(search, _depth(search.options.rerank_depth, self.depth))
+        query = query_of(search, depth_of(search.options.rerank_depth, self.depth))
         head = search.candidates[: self.size(search)]
         plans = self.reranker.plans(query, len(head))
         if plans:
@@ -238,93 +236,12 @@ class Rerank:
         return [replace(c, representations=vectors.get(c.document_id, {})) for c in candidates]
 
 
-@dataclass(frozen=True, slots=True)
-class Refine:
-    """Turns the best documents into context: fewer visual tokens, fewer sentences."""
-
-    visual: VisualRefiner | None
-    visual_name: str
-    text: TextRefiner | None
-    text_name: str
-    encoder: str
-    encoders: Encoders
-    collections: Collections
-    depth: int
-    pace: Pace = field(default_factory=Pace)
-
-    @property
-    def kind(self) -> pb.Stage.ValueType:
-        return pb.STAGE_REFINE
-
-    @property
-    def method(self) -> str:
-        return "+".join(name for name in (self.visual_name, self.text_name) if name) or "identity"
-
-    def time_s(self, search: Search) -> float | None:
-        return search.options.refine_time_s
-
-    def size(self, search: Search) -> int:
-        return min(_depth(search.options.refine_depth, self.depth), len(search.candidates))
-
-    def shortened(self, search: Search, size: int) -> Search | None:
-        if not size:
-            return None
-        return replace(search, options=replace(search.options, refine_depth=size))
-
-    async def __call__(self, search: Search) -> Search:
-        query = _query(search, _depth(search.options.refine_depth, self.depth))
-        head = search.candidates[: self.size(search)]
-        payloads = [search.payloads[candidate.document_id] for candidate in head]
-        documents = []
-        for payload in payloads:
-            image = await self.collections.image(search.collection, payload)
-            documents.append((payload["id"], RawContent(payload.get("text"), image)))
-        started = time.perf_counter()
-        context = await self.refined(query, documents, budget=search.options.refine_budget)
-        search.clock.model_s += time.perf_counter() - started
-        return replace(search, context=context)
-
-    async def refined(
-        self, query: Query, documents: Sequence[tuple[str, RawContent]], *, budget: int | None
-    ) -> Context:
-        """The context of these documents, best first."""
-        return Context.joined(
-            await together(
-                *(self._document(query, name, content, budget) for name, content in documents)
-            )
-        )
-
-    async def _document(
-        self, query: Query, name: str, content: RawContent, budget: int | None
-    ) -> Context:
-        parts, before, after = [], 0, 0
-        if content.image is not None and self.visual is not None:
-            image = replace(content, text=None, _decoding=[])
-            encoding = await self.encoders.encode(self.encoder, image, Side.DOCUMENT)
-            if encoding.visual is not None:
-                refiner = replace(self.visual, budget=budget) if budget else self.visual
-                kept = await asyncio.to_thread(refiner.refine, encoding.visual)
-                fingerprint = self.encoders[self.encoder].fingerprint
-                parts.append(
-                    ContextPart(name, self.visual_name, visual=kept, fingerprint=fingerprint)
-                )
-                before, after = before + len(encoding.visual), after + len(kept)
-        if content.text is not None:
-            kept_text, method = content.text, "identity"
-            count = _words
-            if self.text is not None:
-                count, method = self.text.count, self.text_name
-                kept_text = await asyncio.to_thread(self.text.refine, query, content.text)
-            parts.append(ContextPart(name, method, text=kept_text))
-            before, after = before + count(content.text), after + count(kept_text)
-        return Context(tuple(parts), before, after)
-
-
-def _depth(asked: int | None, own: int) -> int:
+def depth_of(asked: int | None, own: int) -> int:
+    """How many candidates a stage reads: as the request asks, else as the pipeline has it."""
     return own if asked is None else asked
 
 
-def _query(search: Search, depth: int) -> Query:
+def query_of(search: Search, depth: int) -> Query:
     """The query, where a later stage has something to work on.
 
     Raises:
@@ -341,7 +258,3 @@ def _with(search: Search, ranked: Sequence[Candidate]) -> Search:
     """The search with that ranking; what only the reranker needed is let go."""
     kept = [replace(c, content=Content(c.content.text), representations={}) for c in ranked]
     return replace(search, candidates=kept)
-
-
-def _words(text: str) -> int:
-    return len(text.split())

@@ -12,11 +12,11 @@ from tamis.server.config import Limits
 from tamis.server.content import raw_content
 from tamis.server.errors import UnimplementedError
 from tamis.server.pipeline import Pipeline
+from tamis.server.refining import Refine
 from tamis.server.search import Context
 from tamis.server.services.requests import chosen
 from tamis.server.services.retrieval import context_message
 from tamis.server.services.supplied import Supplied, failed, supplied
-from tamis.server.stages import Refine
 from tamis.server.tasks import together
 from tamis.v1 import refine_service_pb2 as pb
 from tamis.v1.refine_service_pb2_grpc import RefineServiceServicer
