@@ -36,3 +36,10 @@ def leave(message: str, status: int) -> NoReturn:
     """Says why on stderr and ends the program."""
     sys.stderr.write(f"tamis: {message}\n")
     raise SystemExit(status)
+
+
+def missing(error: ModuleNotFoundError, command: str, extra: str) -> NoReturn:
+    """Says which of the package's extras a command needs, and ends the program."""
+    if (error.name or "").startswith("tamis"):
+        raise error
+    leave(f"{command} needs: pip install 'tamis[{extra}]' ({error.name} is missing)", 2)

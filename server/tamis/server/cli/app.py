@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import Annotated, Literal
 
 import typer
 
-from tamis.server.cli import leave
+from tamis.server.cli import leave, missing
+from tamis.server.cli.collections import collections_app
+from tamis.server.cli.connection import connected
+from tamis.server.cli.options import FRAMES, LOCAL, Json, Name, Target
 
-if TYPE_CHECKING:
-    from tamis.client import Client
-
-# Frames around the help are for people; a pipe gets plain ASCII.
-FRAMES: Literal["rich"] | None = "rich" if sys.stdout.isatty() else None
 app = typer.Typer(
     name="tamis",
     rich_markup_mode=FRAMES,
@@ -26,41 +20,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-collections_app = typer.Typer(
-    help="What the server keeps; without a command, a list of it.",
-    rich_markup_mode=FRAMES,
-    invoke_without_command=True,
-)
 app.add_typer(collections_app, name="collections")
-
-Target = Annotated[
-    str, typer.Option("--target", envvar="TAMIS_TARGET", help="The server, as HOST:PORT.")
-]
-Name = Annotated[str, typer.Option("--collection", "-c", help="The collection's name.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
-LOCAL = "localhost:50051"
-
-
-@contextmanager
-def _connected(target: str) -> Iterator[Client]:
-    """A client whose errors end the program with one line."""
-    from tamis.client import Client, TamisClientError, UnavailableError
-
-    try:
-        with Client(target) as client:
-            yield client
-    except UnavailableError as error:
-        leave(f"no answer from {target}: {_line(error)}", 1)
-    except (TamisClientError, ValueError) as error:
-        leave(_line(error), 1)
-    except KeyboardInterrupt:
-        leave("interrupted", 130)
-
-
-def _line(error: Exception) -> str:
-    from tamis.server.cli.tables import printable
-
-    return printable(str(error))
 
 
 @app.callback(invoke_without_command=True)
@@ -92,7 +52,7 @@ def serve(
     try:
         from tamis.server.serve import main
     except ModuleNotFoundError as error:
-        _missing(error, "tamis serve", "server")
+        missing(error, "tamis serve", "server")
     main(settings, listen, data, workers)
 
 
@@ -109,7 +69,7 @@ def demo(
     try:
         from tamis.server.demo import main
     except ModuleNotFoundError as error:
-        _missing(error, "tamis demo", "demo")
+        missing(error, "tamis demo", "demo")
     main(pictures, out)
 
 
@@ -141,7 +101,7 @@ def export(
     try:
         from tamis.server.cli.exporting import export_model
     except ModuleNotFoundError as error:
-        _missing(error, "tamis export", "export")
+        missing(error, "tamis export", "export")
     export_model(
         model,
         out,
@@ -152,12 +112,6 @@ def export(
         licence=licence,
         settings=settings or (),
     )
-
-
-def _missing(error: ModuleNotFoundError, command: str, extra: str) -> NoReturn:
-    if (error.name or "").startswith("tamis"):
-        raise error
-    leave(f"{command} needs: pip install 'tamis[{extra}]' ({error.name} is missing)", 2)
 
 
 @app.command()
@@ -174,7 +128,7 @@ def index(
     found = Folder(folder)
     if not found.paths:
         leave(f"{folder}: no pictures or texts in this folder", 1)
-    with _connected(target) as client:
+    with connected(target) as client:
         upserted = index_documents(client, found, collection, batch)
     if not upserted:
         raise typer.Exit(1)
@@ -210,7 +164,7 @@ def search(
     if text is None and image is None:
         leave("give a text, or --image, or both", 1)
     answers = JsonAnswers() if json else TableAnswers()
-    with _connected(target) as client:
+    with connected(target) as client:
         stream = client.search(
             text=text,
             image=image,
@@ -259,12 +213,12 @@ def evaluate(
     try:
         from tamis.server.evaluate import command
     except ModuleNotFoundError as error:
-        _missing(error, "tamis evaluate", "evaluate")
+        missing(error, "tamis evaluate", "evaluate")
     wanted = command.numbers(cutoffs)
     search = command.Search(pipeline=pipeline, stage=stage, task=task, instruction=instruction)
     choice = command.Choice(split=split, only=only, pool=pool, images=images or folder)
     dataset = command.read(folder, choice)
-    with command.served(encoder_folder, target, max(wanted)) as at, _connected(at) as client:
+    with command.served(encoder_folder, target, max(wanted)) as at, connected(at) as client:
         command.main(
             client,
             dataset,
@@ -276,69 +230,6 @@ def evaluate(
         )
 
 
-@collections_app.callback()
-def _collections(
-    context: typer.Context,
-    json: Json = False,
-    target: Annotated[str | None, typer.Option(envvar="TAMIS_TARGET", show_envvar=False)] = None,
-) -> None:
-    command = context.invoked_subcommand
-    if command is None:
-        list_collections(json, target or LOCAL)
-    elif json or (target and target != os.environ.get("TAMIS_TARGET")):
-        context.fail(f"give --target and --json after {command}")
-
-
-@collections_app.command("list")
-def list_collections(json: Json = False, target: Target = LOCAL) -> None:
-    """Every collection, and how many documents it holds."""
-    from tamis.server.cli.tables import print_json, print_table
-
-    with _connected(target) as client:
-        found = client.collections()
-    if json:
-        for one in found:
-            print_json({"name": one.name, "documents": one.documents})
-    else:
-        rows = [
-            (one.name, str(one.documents), " ".join(vector.name for vector in one.vectors))
-            for one in found
-        ]
-        print_table(("collection", ">documents", "vectors"), rows)
-
-
-@collections_app.command()
-def describe(name: str, json: Json = False, target: Target = LOCAL) -> None:
-    """What one collection indexes."""
-    from dataclasses import asdict
-
-    from tamis.server.cli.tables import print_json, print_table
-
-    with _connected(target) as client:
-        found = client.collection(name)
-    if json:
-        print_json(asdict(found))
-    else:
-        typer.echo(f"{found.name}: {found.documents} documents")
-        rows = [(v.name, str(v.kind), str(v.dim or "-"), v.fingerprint) for v in found.vectors]
-        print_table(("vector", "kind", ">dim", "fingerprint"), rows)
-
-
-@collections_app.command()
-def delete(
-    name: str,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    target: Target = LOCAL,
-) -> None:
-    """Delete a collection with all that it holds."""
-    with _connected(target) as client:
-        held = client.collection(name).documents
-        if not yes and sys.stdin.isatty():
-            typer.confirm(f"Delete {name} with its {held} documents?", abort=True)
-        client.drop_collection(name)
-    typer.echo(f"deleted {name} ({held} documents)")
-
-
 @app.command()
 def info(json: Json = False, target: Target = LOCAL) -> None:
     """What the server is and takes."""
@@ -346,7 +237,7 @@ def info(json: Json = False, target: Target = LOCAL) -> None:
 
     from tamis.server.cli.tables import print_json, print_table
 
-    with _connected(target) as client:
+    with connected(target) as client:
         found, ready = client.info(), client.ready()
     if json:
         print_json({"target": target, "ready": ready, **asdict(found)})

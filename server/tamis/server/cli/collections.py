@@ -1,0 +1,81 @@
+"""`tamis collections`: what the server keeps."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from tamis.server.cli.connection import connected
+from tamis.server.cli.options import FRAMES, LOCAL, Json, Target
+
+collections_app = typer.Typer(
+    help="What the server keeps; without a command, a list of it.",
+    rich_markup_mode=FRAMES,
+    invoke_without_command=True,
+)
+
+
+@collections_app.callback()
+def _collections(
+    context: typer.Context,
+    json: Json = False,
+    target: Annotated[str | None, typer.Option(envvar="TAMIS_TARGET", show_envvar=False)] = None,
+) -> None:
+    command = context.invoked_subcommand
+    if command is None:
+        list_collections(json, target or LOCAL)
+    elif json or (target and target != os.environ.get("TAMIS_TARGET")):
+        context.fail(f"give --target and --json after {command}")
+
+
+@collections_app.command("list")
+def list_collections(json: Json = False, target: Target = LOCAL) -> None:
+    """Every collection, and how many documents it holds."""
+    from tamis.server.cli.tables import print_json, print_table
+
+    with connected(target) as client:
+        found = client.collections()
+    if json:
+        for one in found:
+            print_json({"name": one.name, "documents": one.documents})
+    else:
+        rows = [
+            (one.name, str(one.documents), " ".join(vector.name for vector in one.vectors))
+            for one in found
+        ]
+        print_table(("collection", ">documents", "vectors"), rows)
+
+
+@collections_app.command()
+def describe(name: str, json: Json = False, target: Target = LOCAL) -> None:
+    """What one collection indexes."""
+    from dataclasses import asdict
+
+    from tamis.server.cli.tables import print_json, print_table
+
+    with connected(target) as client:
+        found = client.collection(name)
+    if json:
+        print_json(asdict(found))
+    else:
+        typer.echo(f"{found.name}: {found.documents} documents")
+        rows = [(v.name, str(v.kind), str(v.dim or "-"), v.fingerprint) for v in found.vectors]
+        print_table(("vector", "kind", ">dim", "fingerprint"), rows)
+
+
+@collections_app.command()
+def delete(
+    name: str,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    target: Target = LOCAL,
+) -> None:
+    """Delete a collection with all that it holds."""
+    with connected(target) as client:
+        held = client.collection(name).documents
+        if not yes and sys.stdin.isatty():
+            typer.confirm(f"Delete {name} with its {held} documents?", abort=True)
+        client.drop_collection(name)
+    typer.echo(f"deleted {name} ({held} documents)")
