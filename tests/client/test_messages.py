@@ -21,6 +21,7 @@ from tamis.client import (
     Tensor,
     enums,
     messages,
+    result_messages,
 )
 from tamis.v1 import (
     context_pb2,
@@ -115,15 +116,15 @@ def test_what_a_newer_server_says_is_unknown_and_no_error() -> None:
         stage=17,  # type: ignore[arg-type]
         skipped=stage_pb2.StageSkipped(reason=99),  # type: ignore[arg-type]
     )
-    event = messages.event(response)
+    event = result_messages.event(response)
     assert event is not None
     assert (event.stage, event.reason) == (Stage.UNKNOWN, SkipReason.UNKNOWN)  # type: ignore[union-attr]
-    assert messages.event(retrieval_service_pb2.SearchResponse(stage=1)) is None  # type: ignore[arg-type]
+    assert result_messages.event(retrieval_service_pb2.SearchResponse(stage=1)) is None  # type: ignore[arg-type]
 
 
 def test_a_result_says_how_much_it_looked_at() -> None:
     result = stage_pb2.StageResult(method="max_sim", depth=12, shortened=True)
-    event = messages.event(
+    event = result_messages.event(
         retrieval_service_pb2.SearchResponse(stage=stage_pb2.STAGE_RERANK, result=result)
     )
     assert isinstance(event, StageResult)

@@ -36,6 +36,19 @@ from tamis.client.errors import (
     UnimplementedError,
 )
 from tamis.client.filters import Filter, all_of, any_of, none_of
+from tamis.client.results import (
+    DocumentFailure,
+    Event,
+    Failure,
+    Hit,
+    Ranked,
+    Refined,
+    SearchSummary,
+    StageResult,
+    StageSkipped,
+    StageTiming,
+    UpsertProgress,
+)
 from tamis.client.sync import Client
 from tamis.client.sync_session import Session
 from tamis.client.sync_streams import SearchStream, UpsertStream
@@ -52,22 +65,11 @@ from tamis.client.types import (
     CallOptions,
     Collection,
     Document,
-    DocumentFailure,
-    Event,
-    Failure,
-    Hit,
     Input,
     Limits,
     Query,
-    Ranked,
-    Refined,
     SearchOptions,
-    SearchSummary,
     ServerInfo,
-    StageResult,
-    StageSkipped,
-    StageTiming,
-    UpsertProgress,
     VectorField,
 )
 

@@ -9,34 +9,23 @@ from typing import Any, ParamSpec, Self, TypeVar, Unpack
 
 import grpc.aio
 
-from tamis.client import calls, errors
+from tamis.client import calls, collection_calls, errors
 from tamis.client.aio_hedging import AsyncHedged
 from tamis.client.aio_session import AsyncSession
 from tamis.client.aio_streams import AsyncSearchStream, AsyncUpsertStream
 from tamis.client.batches import Batches
-from tamis.client.calls import Unary
 from tamis.client.enums import Side, View
 from tamis.client.filters import Filterable
 from tamis.client.gates import AsyncGate, Size
 from tamis.client.options import CALL_TIMEOUT_S, CHECK_TIMEOUT_S
 from tamis.client.pool import Place
+from tamis.client.results import Failure, Hit, Ranked, Refined, StageResult
 from tamis.client.searcher import Call
 from tamis.client.searching import Search, SearchArguments
 from tamis.client.surface import Surface
 from tamis.client.tensors import Embedding
-from tamis.client.types import (
-    CallOptions,
-    Collection,
-    Document,
-    Failure,
-    Hit,
-    Input,
-    Ranked,
-    Refined,
-    SearchOptions,
-    ServerInfo,
-    StageResult,
-)
+from tamis.client.types import CallOptions, Collection, Document, Input, SearchOptions, ServerInfo
+from tamis.client.unary import Unary
 from tamis.v1.retrieval_service_pb2 import SearchRequest
 
 T = TypeVar("T")
@@ -144,7 +133,7 @@ class AsyncClient(
         filter: Filterable | None = None,
         **options: Unpack[CallOptions],
     ) -> int:
-        return await self._ask(calls.delete(collection, ids, filter), options)
+        return await self._ask(collection_calls.delete(collection, ids, filter), options)
 
     async def get(
         self,
@@ -154,21 +143,21 @@ class AsyncClient(
         view: str = View.PAYLOAD,
         **options: Unpack[CallOptions],
     ) -> list[Document]:
-        return await self._ask(calls.get(collection, ids, view), options)
+        return await self._ask(collection_calls.get(collection, ids, view), options)
 
     async def create_collection(
         self, name: str, vectors: Sequence[str] = (), **options: Unpack[CallOptions]
     ) -> Collection:
-        return await self._ask(calls.create_collection(name, vectors), options)
+        return await self._ask(collection_calls.create_collection(name, vectors), options)
 
     async def collection(self, name: str, **options: Unpack[CallOptions]) -> Collection:
-        return await self._ask(calls.collection(name), options)
+        return await self._ask(collection_calls.collection(name), options)
 
     async def collections(self, **options: Unpack[CallOptions]) -> list[Collection]:
-        return await self._ask(calls.collections(), options)
+        return await self._ask(collection_calls.collections(), options)
 
     async def drop_collection(self, name: str, **options: Unpack[CallOptions]) -> None:
-        await self._ask(calls.drop_collection(name), options)
+        await self._ask(collection_calls.drop_collection(name), options)
 
     async def embed(
         self,

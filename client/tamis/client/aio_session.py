@@ -12,9 +12,10 @@ from tamis.client import session as wire
 from tamis.client.aio_streams import AsyncSearchStream
 from tamis.client.gates import AsyncGate
 from tamis.client.pool import Place
+from tamis.client.results import Hit
 from tamis.client.searcher import Call, Searcher
 from tamis.client.searching import Search, SearchArguments
-from tamis.client.types import Hit, Input
+from tamis.client.types import Input
 from tamis.v1.retrieval_service_pb2 import (
     SearchRequest,
     SearchResponse,

@@ -9,13 +9,14 @@ from typing import Any, Generic, Self, TypeVar
 
 import grpc.aio
 
-from tamis.client import errors, messages
+from tamis.client import errors, result_messages
 from tamis.client.batches import Batches
 from tamis.client.events import SearchEvents, UpsertTotals
 from tamis.client.pool import Place
+from tamis.client.results import Event, StageResult, UpsertProgress
 from tamis.client.searcher import Call
 from tamis.client.searching import Search
-from tamis.client.types import Document, Event, StageResult, UpsertProgress
+from tamis.client.types import Document
 from tamis.v1.collection_service_pb2 import UpsertDocumentsRequest
 from tamis.v1.retrieval_service_pb2 import SearchRequest
 
@@ -197,7 +198,7 @@ class AsyncUpsertStream(UpsertTotals, AsyncStream[UpsertProgress]):
         response = await self._stream.read()
         if response is not grpc.aio.EOF:
             self._waiting -= 1
-            return self._count(messages.progress(response))
+            return self._count(result_messages.progress(response))
         self._check_end(self._waiting, self.request_id)
         return None
 

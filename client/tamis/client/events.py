@@ -1,9 +1,9 @@
 """What a stream has said so far: the same for blocking and asyncio callers."""
 
-from tamis.client import messages
+from tamis.client import result_messages
 from tamis.client.enums import Stage
 from tamis.client.errors import InternalError, UnavailableError
-from tamis.client.types import (
+from tamis.client.results import (
     Event,
     SearchSummary,
     StageResult,
@@ -32,7 +32,7 @@ class SearchEvents:
 
     def _take(self, response: SearchResponse) -> Event | None:
         """Reads and remembers one event; None where this client does not know its kind."""
-        event = messages.event(response)
+        event = result_messages.event(response)
         match event:
             case StageResult():
                 if not event.partial:

@@ -1,11 +1,9 @@
 """Between the wire's messages and the caller's values. Pure functions."""
 
-from collections.abc import Iterable
 from datetime import UTC
-from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 
-from tamis.client import enums, metadata, tensors, types
+from tamis.client import enums, metadata, results, tensors, types, words
 from tamis.v1 import (
     collection_service_pb2,
     content_pb2,
@@ -14,50 +12,8 @@ from tamis.v1 import (
     embedding_service_pb2,
     failure_pb2,
     representation_pb2,
-    rerank_service_pb2,
-    retrieval_service_pb2,
     server_service_pb2,
-    stage_pb2,
 )
-
-E = TypeVar("E", bound=StrEnum)
-
-
-def _prefix(wrapper: Any) -> str:
-    return str(wrapper.Name(0)).removesuffix("UNSPECIFIED")
-
-
-def _words(enum: type[E], wrapper: Any, zero: E) -> dict[int, E]:
-    """Our word for each number of an enum; `zero` is the one for "unspecified"."""
-    prefix = _prefix(wrapper)
-    names = {name.removeprefix(prefix).lower(): number for name, number in wrapper.items()}
-    return {0: zero} | {names[word]: word for word in enum if word in names}
-
-
-STAGES = _words(enums.Stage, stage_pb2.Stage, enums.Stage.UNKNOWN)
-SKIP_REASONS = _words(enums.SkipReason, stage_pb2.SkipReason, enums.SkipReason.UNKNOWN)
-REASONS = _words(enums.Reason, failure_pb2.Reason, enums.Reason.UNKNOWN)
-SOURCES = _words(
-    enums.EmbeddingSource, retrieval_service_pb2.EmbeddingSource, enums.EmbeddingSource.NONE
-)
-KINDS = _words(enums.VectorKind, representation_pb2.VectorKind, enums.VectorKind.UNKNOWN)
-DTYPES = {
-    number: name.removeprefix("DATA_TYPE_").lower()
-    for name, number in representation_pb2.DataType.items()
-}
-DTYPE_NUMBERS = {name: number for number, name in DTYPES.items()}
-
-
-def number_of(enum: type[E], wrapper: Any, word: str) -> Any:
-    """The wire's number of one of our words.
-
-    Raises:
-        ValueError: It is not one of them.
-    """
-    known = [one for one in enum if one != "unknown"]
-    if word not in known:
-        raise ValueError(f"{enum.__name__} is one of {', '.join(known)}; not {word!r}")
-    return wrapper.Value(_prefix(wrapper) + word.upper())
 
 
 def content(query: types.Query) -> content_pb2.Content:
@@ -104,7 +60,7 @@ def document(message: document_pb2.Document) -> types.Document:
 def tensor(message: representation_pb2.Tensor) -> tensors.Tensor:
     """A tensor that came back; its memory is the message's own copy."""
     return tensors.Tensor(
-        DTYPES.get(message.dtype, "unknown"), tuple(message.shape), memoryview(message.data)
+        words.DTYPES.get(message.dtype, "unknown"), tuple(message.shape), memoryview(message.data)
     )
 
 
@@ -129,23 +85,23 @@ def representation_message(
     return representation_pb2.Representation(
         name=name,
         tensor=representation_pb2.Tensor(
-            dtype=DTYPE_NUMBERS[value.dtype],
+            dtype=words.DTYPE_NUMBERS[value.dtype],
             shape=value.shape,
             data=value.data.tobytes(),
         ),
     )
 
 
-def failure(message: failure_pb2.Failure) -> types.Failure:
+def failure(message: failure_pb2.Failure) -> results.Failure:
     """Why one thing was not done."""
-    return types.Failure(
-        reason=REASONS.get(message.reason, enums.Reason.UNKNOWN),
+    return results.Failure(
+        reason=words.REASONS.get(message.reason, enums.Reason.UNKNOWN),
         message=message.message,
         retry_after=message.retry_after_ms / 1000 if message.HasField("retry_after_ms") else None,
     )
 
 
-def embedding(message: embedding_service_pb2.EmbedResult) -> tensors.Embedding | types.Failure:
+def embedding(message: embedding_service_pb2.EmbedResult) -> tensors.Embedding | results.Failure:
     """What became of one input."""
     if message.WhichOneof("outcome") != "embedding":
         return failure(message.failure)
@@ -186,112 +142,11 @@ def _part(message: context_pb2.ContextPart) -> tensors.ContextPart:
     )
 
 
-def event(message: retrieval_service_pb2.SearchResponse) -> types.Event | None:
-    """One event of a search, or None where this client does not know the kind."""
-    stage = STAGES.get(message.stage, enums.Stage.UNKNOWN)
-    match message.WhichOneof("event"):
-        case "result":
-            return _result(stage, message.result)
-        case "skipped":
-            skipped = message.skipped
-            reason = SKIP_REASONS.get(skipped.reason, enums.SkipReason.UNKNOWN)
-            return types.StageSkipped(stage, reason, skipped.message)
-        case "summary":
-            summary = message.summary
-            return types.SearchSummary(
-                final_stage=STAGES.get(summary.final_stage, enums.Stage.UNKNOWN)
-                if summary.final_stage
-                else None,
-                total_us=summary.total_us,
-                embedding_source=SOURCES.get(
-                    summary.embedding_source, enums.EmbeddingSource.UNKNOWN
-                ),
-                warnings=tuple(map(failure, summary.warnings)),
-            )
-        case _:
-            return None
-
-
-def hits(message: Iterable[stage_pb2.Hit]) -> tuple[types.Hit, ...]:
-    """Hits that came back."""
-    return tuple(
-        types.Hit(
-            hit.document_id,
-            hit.score,
-            hit.movement,
-            document(hit.document) if hit.HasField("document") else None,
-            hit.settled,
-        )
-        for hit in message
-    )
-
-
-def failures(
-    message: Iterable[document_pb2.DocumentFailure],
-) -> tuple[types.DocumentFailure, ...]:
-    """The documents that were left out."""
-    return tuple(types.DocumentFailure(one.document_id, failure(one.failure)) for one in message)
-
-
-def batch_result(
-    message: retrieval_service_pb2.BatchSearchResult,
-) -> types.StageResult | types.Failure:
-    """What became of one query of a batch."""
-    match message.WhichOneof("outcome"):
-        case "result":
-            return _result(STAGES.get(message.stage, enums.Stage.UNKNOWN), message.result)
-        case "failure":
-            return failure(message.failure)
-        case _:
-            return types.Failure(enums.Reason.UNAVAILABLE, "no stage has a result")
-
-
-def ranked(message: rerank_service_pb2.RerankResponse) -> types.Ranked:
-    """The caller's documents in order."""
-    return types.Ranked(
-        hits(message.hits), failures(message.failures), _timing(message.timing), message.shortened
-    )
-
-
-def _timing(message: stage_pb2.StageTiming) -> types.StageTiming:
-    return types.StageTiming(
-        message.total_us,
-        message.encode_us,
-        message.index_us,
-        message.model_us,
-        message.model_calls,
-        message.model_tokens,
-    )
-
-
-def _result(stage: enums.Stage, message: stage_pb2.StageResult) -> types.StageResult:
-    return types.StageResult(
-        stage=stage,
-        hits=hits(message.hits),
-        method=message.method,
-        timing=_timing(message.timing),
-        context=context(message.context) if message.HasField("context") else None,
-        depth=message.depth,
-        shortened=message.shortened,
-        message=message.message,
-        partial=message.partial,
-    )
-
-
-def progress(message: collection_service_pb2.UpsertDocumentsResponse) -> types.UpsertProgress:
-    """How far an upsert has come."""
-    return types.UpsertProgress(
-        message.upserted,
-        message.failed,
-        failures(message.failures),
-    )
-
-
 def collection(message: collection_service_pb2.Collection) -> types.Collection:
     """What a collection is."""
     vectors = tuple(
         types.VectorField(
-            one.name, KINDS.get(one.kind, enums.VectorKind.UNKNOWN), one.dim, one.fingerprint
+            one.name, words.KINDS.get(one.kind, enums.VectorKind.UNKNOWN), one.dim, one.fingerprint
         )
         for one in message.vectors
     )

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from tamis.client.calls import Stubs
+from tamis.client.unary import Stubs
 
 BURST = 10.0  # hedges that a client which was quiet may send at once
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
 
-from tamis.client import enums, filters, messages, types
+from tamis.client import enums, filters, messages, types, words
 from tamis.v1 import document_pb2, retrieval_service_pb2, stage_pb2
 
 
@@ -77,7 +77,7 @@ def build(
         k=k,
         pipeline=pipeline,
         filter=None if filter is None else filters.message(filter),
-        view=messages.number_of(enums.View, document_pb2.DocumentView, view),
+        view=words.number_of(enums.View, document_pb2.DocumentView, view),
         options=_options(options),
     )
     return Search(request, _path(sought))
@@ -120,14 +120,14 @@ def _options(options: types.SearchOptions) -> retrieval_service_pb2.SearchOption
             fields[name] = Duration(
                 seconds=int(seconds), nanos=round((seconds - int(seconds)) * 1e9)
             )
-    words: tuple[tuple[str, Any, Any], ...] = (
+    chosen: tuple[tuple[str, Any, Any], ...] = (
         ("stop_after", enums.Stage, stage_pb2.Stage),
         ("cache_policy", enums.CachePolicy, retrieval_service_pb2.CachePolicy),
         ("priority", enums.Priority, retrieval_service_pb2.Priority),
     )
-    for name, enum, wrapper in words:
+    for name, enum, wrapper in chosen:
         word = options.get(name)
         if isinstance(word, str):
-            fields[name] = messages.number_of(enum, wrapper, word)
+            fields[name] = words.number_of(enum, wrapper, word)
     given = {name: value for name, value in fields.items() if value is not None}
     return retrieval_service_pb2.SearchOptions(**given) if given else None

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar, Unpack
 import grpc
 
 from tamis.client.batches import Batches
+from tamis.client.collection_surface import CollectionSurface
 from tamis.client.enums import Side, View
 from tamis.client.errors import CallCancelledError
 from tamis.client.filters import Filterable
@@ -24,7 +25,7 @@ Upsert = TypeVar("Upsert")
 Documents = TypeVar("Documents")
 
 
-class Surface(Searcher[Events], Generic[Events, Upsert, Documents]):
+class Surface(Searcher[Events], CollectionSurface, Generic[Events, Upsert, Documents]):
     """A client of one server. Use it in a `with` block (`async with` for the asyncio one).
 
     Every call takes the options of `CallOptions` by name (`timeout`, `request_id`, `traceparent`)
@@ -163,46 +164,6 @@ class Surface(Searcher[Events], Generic[Events, Upsert, Documents]):
         """
         batches = Batches(collection, batch)
         return self._upsert(batches, documents, lambda: self._call(options, math.inf))
-
-    @abstractmethod
-    def delete(
-        self,
-        collection: str,
-        ids: Sequence[str] = (),
-        *,
-        filter: Filterable | None = None,
-        **options: Unpack[CallOptions],
-    ) -> Any:
-        """Deletes documents by id or by filter; returns how many there were."""
-
-    @abstractmethod
-    def get(
-        self,
-        collection: str,
-        ids: Sequence[str],
-        *,
-        view: str = View.PAYLOAD,
-        **options: Unpack[CallOptions],
-    ) -> Any:
-        """Returns the documents of these ids, in their order; unknown ones are left out."""
-
-    @abstractmethod
-    def create_collection(
-        self, name: str, vectors: Sequence[str] = (), **options: Unpack[CallOptions]
-    ) -> Any:
-        """Makes an empty collection that indexes `vectors`, or all that the encoders make."""
-
-    @abstractmethod
-    def collection(self, name: str, **options: Unpack[CallOptions]) -> Any:
-        """Returns what a collection holds."""
-
-    @abstractmethod
-    def collections(self, **options: Unpack[CallOptions]) -> Any:
-        """Returns what every collection holds, by name."""
-
-    @abstractmethod
-    def drop_collection(self, name: str, **options: Unpack[CallOptions]) -> Any:
-        """Deletes a collection with all that it holds."""
 
     @abstractmethod
     def embed(

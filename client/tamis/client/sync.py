@@ -8,14 +8,14 @@ from typing import Any, Self, TypeVar, Unpack
 
 import grpc
 
-from tamis.client import calls, errors
+from tamis.client import calls, collection_calls, errors
 from tamis.client.batches import Batches
-from tamis.client.calls import Unary
 from tamis.client.enums import Side, View
 from tamis.client.filters import Filterable
 from tamis.client.gates import Gate, Size
 from tamis.client.options import CALL_TIMEOUT_S, CHECK_TIMEOUT_S
 from tamis.client.pool import Place
+from tamis.client.results import Failure, Hit, Ranked, Refined, StageResult
 from tamis.client.searcher import Call
 from tamis.client.searching import Search, SearchArguments
 from tamis.client.surface import Surface
@@ -23,19 +23,8 @@ from tamis.client.sync_hedging import Hedged
 from tamis.client.sync_session import Session
 from tamis.client.sync_streams import SearchStream, UpsertStream
 from tamis.client.tensors import Embedding
-from tamis.client.types import (
-    CallOptions,
-    Collection,
-    Document,
-    Failure,
-    Hit,
-    Input,
-    Ranked,
-    Refined,
-    SearchOptions,
-    ServerInfo,
-    StageResult,
-)
+from tamis.client.types import CallOptions, Collection, Document, Input, SearchOptions, ServerInfo
+from tamis.client.unary import Unary
 from tamis.v1.retrieval_service_pb2 import SearchRequest
 
 T = TypeVar("T")
@@ -138,7 +127,7 @@ class Client(Surface[SearchStream, UpsertStream, Iterable[Document]]):
         filter: Filterable | None = None,
         **options: Unpack[CallOptions],
     ) -> int:
-        return self._ask(calls.delete(collection, ids, filter), options)
+        return self._ask(collection_calls.delete(collection, ids, filter), options)
 
     def get(
         self,
@@ -148,21 +137,21 @@ class Client(Surface[SearchStream, UpsertStream, Iterable[Document]]):
         view: str = View.PAYLOAD,
         **options: Unpack[CallOptions],
     ) -> list[Document]:
-        return self._ask(calls.get(collection, ids, view), options)
+        return self._ask(collection_calls.get(collection, ids, view), options)
 
     def create_collection(
         self, name: str, vectors: Sequence[str] = (), **options: Unpack[CallOptions]
     ) -> Collection:
-        return self._ask(calls.create_collection(name, vectors), options)
+        return self._ask(collection_calls.create_collection(name, vectors), options)
 
     def collection(self, name: str, **options: Unpack[CallOptions]) -> Collection:
-        return self._ask(calls.collection(name), options)
+        return self._ask(collection_calls.collection(name), options)
 
     def collections(self, **options: Unpack[CallOptions]) -> list[Collection]:
-        return self._ask(calls.collections(), options)
+        return self._ask(collection_calls.collections(), options)
 
     def drop_collection(self, name: str, **options: Unpack[CallOptions]) -> None:
-        self._ask(calls.drop_collection(name), options)
+        self._ask(collection_calls.drop_collection(name), options)
 
     def embed(
         self,

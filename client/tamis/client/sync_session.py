@@ -12,10 +12,11 @@ from tamis.client import errors
 from tamis.client import session as wire
 from tamis.client.gates import Gate
 from tamis.client.pool import Place
+from tamis.client.results import Hit
 from tamis.client.searcher import Call, Searcher
 from tamis.client.searching import Search, SearchArguments
 from tamis.client.sync_streams import SearchStream
-from tamis.client.types import Hit, Input
+from tamis.client.types import Input
 from tamis.v1.retrieval_service_pb2 import SearchRequest, SearchResponse, SearchSessionRequest
 
 CLOSE_S = 5.0  # for the reader to see that its call is cancelled; never waited out

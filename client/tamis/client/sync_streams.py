@@ -8,13 +8,14 @@ from typing import Any, Generic, Self, TypeVar
 
 import grpc
 
-from tamis.client import errors, messages
+from tamis.client import errors, result_messages
 from tamis.client.batches import WINDOW, Batches
 from tamis.client.events import SearchEvents, UpsertTotals
 from tamis.client.pool import Place
+from tamis.client.results import Event, StageResult, UpsertProgress
 from tamis.client.searcher import Call
 from tamis.client.searching import Search
-from tamis.client.types import Document, Event, StageResult, UpsertProgress
+from tamis.client.types import Document
 from tamis.v1.collection_service_pb2 import UpsertDocumentsRequest
 from tamis.v1.retrieval_service_pb2 import SearchRequest
 
@@ -181,7 +182,7 @@ class UpsertStream(UpsertTotals, Stream[UpsertProgress]):
             self._sent.put(request)
         for response in self._stream:
             self._waiting -= 1
-            return self._count(messages.progress(response))
+            return self._count(result_messages.progress(response))
         self._check_end(self._waiting, self.request_id)
         return None
 

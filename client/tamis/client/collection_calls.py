@@ -1,0 +1,80 @@
+"""What the calls on collections send and how their answers read. Pure functions."""
+
+from collections.abc import Sequence
+
+from tamis.client import enums, filters, messages, types, words
+from tamis.client.unary import Unary
+from tamis.v1 import collection_service_pb2, document_pb2
+
+
+def create_collection(name: str, vectors: Sequence[str]) -> Unary[types.Collection]:
+    """Makes an empty collection."""
+    return Unary(
+        lambda stubs: stubs.collections.CreateCollection,
+        collection_service_pb2.CreateCollectionRequest(name=name, vectors=vectors),
+        lambda response: messages.collection(response.collection),
+    )
+
+
+def collection(name: str) -> Unary[types.Collection]:
+    """What a collection holds."""
+    return Unary(
+        lambda stubs: stubs.collections.DescribeCollection,
+        collection_service_pb2.DescribeCollectionRequest(name=name),
+        lambda response: messages.collection(response.collection),
+    )
+
+
+def collections() -> Unary[list[types.Collection]]:
+    """What every collection holds."""
+    return Unary(
+        lambda stubs: stubs.collections.ListCollections,
+        collection_service_pb2.ListCollectionsRequest(),
+        lambda response: [messages.collection(one) for one in response.collections],
+    )
+
+
+def drop_collection(name: str) -> Unary[None]:
+    """Deletes a collection with all that it holds."""
+    return Unary(
+        lambda stubs: stubs.collections.DeleteCollection,
+        collection_service_pb2.DeleteCollectionRequest(name=name),
+        lambda _: None,
+    )
+
+
+def _listed(ids: Sequence[str]) -> Sequence[str]:
+    if isinstance(ids, str):  # a text is a sequence of texts too: its characters
+        raise ValueError(f"ids is a list of texts, not the text {ids!r}")  # noqa: TRY004
+    return ids
+
+
+def delete(collection: str, ids: Sequence[str], filter: filters.Filterable | None) -> Unary[int]:
+    """Deletes documents by id or by filter.
+
+    Raises:
+        ValueError: Both are given, or neither, or the filter is empty.
+    """
+    tests = None if filter is None else filters.message(filter)
+    if bool(_listed(ids)) == (tests is not None):
+        raise ValueError("delete takes ids or a filter: exactly one of the two")
+    if tests is not None and not (tests.must or tests.must_not or tests.should):
+        raise ValueError("an empty filter would delete everything: drop the collection instead")
+    return Unary(
+        lambda stubs: stubs.collections.DeleteDocuments,
+        collection_service_pb2.DeleteDocumentsRequest(collection=collection, ids=ids, filter=tests),
+        lambda response: int(response.deleted),
+    )
+
+
+def get(collection: str, ids: Sequence[str], view: str) -> Unary[list[types.Document]]:
+    """Documents by id."""
+    return Unary(
+        lambda stubs: stubs.collections.GetDocuments,
+        collection_service_pb2.GetDocumentsRequest(
+            collection=collection,
+            ids=_listed(ids),
+            view=words.number_of(enums.View, document_pb2.DocumentView, view),
+        ),
+        lambda response: [messages.document(one) for one in response.documents],
+    )

@@ -1,0 +1,53 @@
+"""What both clients offer on collections and on single documents. See `surface.py`."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, Unpack
+
+from tamis.client.enums import View
+from tamis.client.filters import Filterable
+from tamis.client.types import CallOptions
+
+
+class CollectionSurface(ABC):
+    """What a client does with collections."""
+
+    @abstractmethod
+    def delete(
+        self,
+        collection: str,
+        ids: Sequence[str] = (),
+        *,
+        filter: Filterable | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Any:
+        """Deletes documents by id or by filter; returns how many there were."""
+
+    @abstractmethod
+    def get(
+        self,
+        collection: str,
+        ids: Sequence[str],
+        *,
+        view: str = View.PAYLOAD,
+        **options: Unpack[CallOptions],
+    ) -> Any:
+        """Returns the documents of these ids, in their order; unknown ones are left out."""
+
+    @abstractmethod
+    def create_collection(
+        self, name: str, vectors: Sequence[str] = (), **options: Unpack[CallOptions]
+    ) -> Any:
+        """Makes an empty collection that indexes `vectors`, or all that the encoders make."""
+
+    @abstractmethod
+    def collection(self, name: str, **options: Unpack[CallOptions]) -> Any:
+        """Returns what a collection holds."""
+
+    @abstractmethod
+    def collections(self, **options: Unpack[CallOptions]) -> Any:
+        """Returns what every collection holds, by name."""
+
+    @abstractmethod
+    def drop_collection(self, name: str, **options: Unpack[CallOptions]) -> Any:
+        """Deletes a collection with all that it holds."""
