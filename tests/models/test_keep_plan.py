@@ -61,3 +61,23 @@ def test_a_plan_is_four_arrays(rng: np.random.Generator) -> None:
     tokens, plan = image(rng), some_plan(rng, 12)
     again = KeepPlan(plan.kept.copy(), plan.rows.copy(), plan.columns.copy(), plan.weights.copy())
     assert np.array_equal(again.apply(tokens).embeddings, plan.apply(tokens).embeddings)
+
+
+def test_each_token_has_one_that_stands_for_it() -> None:
+    """Token 1 is in two sums and weighs more in the second; 2 is in both alike; 4 is in none."""
+    plan = KeepPlan(
+        kept=np.array([0, 3]),
+        rows=np.array([0, 0, 0, 1, 1, 1, 1]),
+        columns=np.array([0, 1, 2, 3, 1, 2, 0]),
+        weights=np.array([1, 0.2, 0.3, 1, 0.4, 0.3, 2], dtype=np.float32),
+    )
+    assert plan.owners(5).tolist() == [0, 3, 0, 3, -1]
+
+
+@given(seed=st.integers(0, 500))
+def test_kept_tokens_stand_for_themselves_and_dropped_ones_have_none(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    plan = some_plan(rng, 12)
+    owners = plan.owners(12)
+    assert np.flatnonzero(owners == np.arange(12)).tolist() == plan.kept.tolist()
+    assert np.flatnonzero(owners >= 0).tolist() == sorted(set(plan.columns.tolist()))

@@ -58,8 +58,22 @@ class KeepPlan:
 
     def matrix(self, tokens: int) -> Float[np.ndarray, "kept tokens"]:
         """The map as a dense matrix."""
-        made = np.zeros((len(self), tokens), dtype=np.float32)
-        np.add.at(made, (self.rows, self.columns), self.weights)
+        cells = self.rows * tokens + self.columns
+        made = np.bincount(cells, self.weights, len(self) * tokens)
+        return made.reshape(len(self), tokens).astype(np.float32)
+
+    def owners(self, tokens: int) -> Int[np.ndarray, " tokens"]:
+        """For each token the index of the kept one that stands for it, and -1 where none does.
+
+        A kept token stands for itself; another, of several that take it in, belongs to the one in
+        whose sum it weighs most.
+        """
+        made = np.full(tokens, -1)
+        lightest_first = np.argsort(-self.weights, kind="stable")[
+            ::-1
+        ]  # the last one written stays
+        made[self.columns[lightest_first]] = self.kept[self.rows[lightest_first]]
+        made[self.kept] = self.kept
         return made
 
     def then(self, after: "KeepPlan") -> "KeepPlan":
@@ -73,22 +87,19 @@ class KeepPlan:
         """The tokens that are left. Attention is added up; a place is that of the kept token."""
         if len(self.columns) == len(self) and (self.weights == 1).all():
             return tokens.take(self.columns)  # selected, not merged: nothing is computed
-        dtype = tokens.embeddings.dtype
-        embeddings = self._summed(self.weights[:, None] * tokens.embeddings[self.columns])
-        taken = tokens.attention[self.columns]
+        embeddings, attention = tokens.embeddings, tokens.attention
+        values = embeddings.astype(np.result_type(embeddings, np.float32), copy=False)
+        # A dense product: BLAS is done with its zeros long before numpy has added up the few terms.
+        merged = self.matrix(len(tokens)) @ values
+        taken = np.bincount(self.rows, attention[self.columns], len(self))
         keys = None if tokens.keys is None else tokens.keys[self.kept]
         return VisualTokens(
-            embeddings.astype(dtype, copy=False),
-            self._summed(taken),
+            merged.astype(embeddings.dtype, copy=False),
+            taken.astype(np.result_type(attention, np.float32), copy=False),
             tokens.positions[self.kept],
             tokens.grid,
             keys,
         )
-
-    def _summed(self, terms: Float[np.ndarray, "n ..."]) -> Float[np.ndarray, "m ..."]:
-        made = np.zeros((len(self), *terms.shape[1:]), dtype=np.result_type(terms, np.float32))
-        np.add.at(made, self.rows, terms)
-        return made
 
 
 def left_at_the_end(kept: Sequence[Int[np.ndarray, " _"]]) -> list[Int[np.ndarray, " _"]]:

@@ -1,7 +1,7 @@
 """Token Merging joins the tokens that are most alike, two by two, until the budget is met.
 
 Every other token looks for its nearest one among the rest; the closest pairs become their means.
-What a token stands for is counted, so that a mean of means is the mean of all.
+A mean of means is the mean of all that they stand for.
 """
 
 from dataclasses import dataclass
@@ -32,19 +32,19 @@ class ToMe(VisualRefiner):
     )
 
     def plan(self, tokens: VisualTokens) -> KeepPlan:
-        metric = np.array(tokens.embeddings if tokens.keys is None else tokens.keys, np.float32)
-        groups = np.arange(len(tokens))  # the token that stands for each
-        left, sizes = groups, np.ones(len(tokens), dtype=np.float32)
+        # Sums are kept in place of means: their cosines are the same.
+        sums = np.array(tokens.embeddings if tokens.keys is None else tokens.keys, np.float32)
+        left = groups = np.arange(len(tokens))  # `groups`: the token that stands for each
         while len(left) > self.budget:
-            seek, stay = left[::2], left[1::2]
-            likeness = cosine(metric[seek], metric[stay])
-            merged = top_k(likeness.max(axis=1), min(len(left) - self.budget, len(stay)))
+            likeness = cosine(sums[::2], sums[1::2])
+            most = min(len(left) - self.budget, likeness.shape[1])
+            merged = top_k(likeness.max(axis=1), most)
+            seek, stay = 2 * merged, 2 * likeness[merged].argmax(axis=1) + 1
+            owners, rows = np.unique(stay, return_inverse=True)
+            members = np.arange(len(owners))[:, None] == rows
+            sums[owners] += members.astype(np.float32) @ sums[seek]
             owner = np.arange(len(tokens))
-            owner[seek[merged]] = stay[likeness[merged].argmax(axis=1)]
-            total = np.zeros_like(metric)
-            np.add.at(total, owner[left], metric[left] * sizes[left, None])
-            counts = np.bincount(owner[left], sizes[left], len(tokens)).astype(np.float32)
-            left = np.setdiff1d(left, seek[merged])
-            metric[left] = total[left] / counts[left, None]
-            sizes, groups = counts, owner[groups]
-        return KeepPlan.of_groups(groups, 1 / sizes[groups])
+            owner[left[seek]] = left[stay]
+            groups = owner[groups]
+            left, sums = np.delete(left, seek), np.delete(sums, seek, axis=0)
+        return KeepPlan.of_groups(groups, 1 / np.bincount(groups)[groups])
