@@ -270,9 +270,16 @@ class Reranking(RerankMethods):  # type: ignore[misc]
 
 
 class Refining(RefineMethods):  # type: ignore[misc]
-    """Keeps the query of each text, and says the budget."""
+    """Keeps the query of each text, and says the budget. Remembers what came.
+
+    Of a context it gives frames of three bytes, and no last one where the handle is `cut`.
+    """
+
+    def __init__(self) -> None:
+        self.requests: list[Any] = []
 
     async def Refine(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self.requests.append(request)
         parts = [
             context_pb2.ContextPart(document_id=one.id, method="fake", text=request.query.text)
             for one in request.documents
@@ -281,7 +288,21 @@ class Refining(RefineMethods):  # type: ignore[misc]
         return refine_service_pb2.RefineResponse(
             context=context_pb2.Context(parts=parts, tokens_before=9, tokens_after=request.budget),
             failures=_unread(request.documents),
+            warnings=[failure_pb2.Failure(message="not kept")] if request.context_delivery else [],
         )
+
+    async def GetContext(self, request: Any, context: Any) -> Any:  # noqa: N802
+        if request.handle == "gone":
+            await context.abort(grpc.StatusCode.NOT_FOUND, "it has expired")
+        cache = context_pb2.KeyValueCache(document_ids=["a", "b"], artefact=b"tamisctx")
+        part = context_pb2.ContextPart(method="keydiff", key_values=cache)
+        data = context_pb2.Context(parts=[part], tokens_before=9).SerializeToString()
+        frames = [data[at : at + 3] for at in range(0, len(data), 3)]
+        if request.handle == "nonsense":
+            frames = [b"\xff\xff"]
+        for number, frame in enumerate(frames, 1):
+            last = number == len(frames) and request.handle != "cut"
+            yield refine_service_pb2.GetContextResponse(frame=frame, last=last)
 
 
 class Server(ServerMethods):  # type: ignore[misc]

@@ -27,11 +27,14 @@ from tamis.client import (
     DeadlineExceededError,
     Document,
     Failure,
+    InternalError,
+    KeyValueCache,
     NotFoundError,
     Query,
     Reason,
     SparseVector,
     Stage,
+    TamisClientError,
     Tensor,
     UnavailableError,
     UnimplementedError,
@@ -39,6 +42,7 @@ from tamis.client import (
 )
 from tamis.client import Embedding as Embedded
 from tamis.client.surface import Surface
+from tamis.v1 import context_pb2
 
 PUBLIC = sorted(name for name in dir(Surface) if not name.startswith("_"))
 
@@ -130,6 +134,35 @@ async def test_the_caller_s_own_documents_become_a_context(connect: Any) -> None
     assert (refined.context.tokens_before, refined.context.tokens_after) == (9, 4)
     assert [one.document_id for one in refined.failures] == ["bad"]
     assert without.context.text == "\n\n"
+
+
+async def test_a_context_can_be_left_with_the_server(connect: Any) -> None:
+    refining = Refining()
+    async with serving(refining) as target, connect(target) as client:
+        refined = await client.refine("red", [Document("a", "x")], context_delivery="handle")
+        found = await client.get_context("a handle")
+    assert refining.requests[0].context_delivery == context_pb2.CONTEXT_DELIVERY_HANDLE
+    assert [warning.message for warning in refined.warnings] == ["not kept"]
+    (part,) = found.parts
+    assert (part.method, part.text, found.tokens_before) == ("keydiff", None, 9)
+    assert part.key_values == KeyValueCache(("a", "b"), b"tamisctx")
+
+
+@pytest.mark.parametrize(
+    ("handle", "error", "message"),
+    [
+        ("gone", NotFoundError, "it has expired"),
+        ("cut", InternalError, r"cut short after \d+ frames"),
+        ("nonsense", InternalError, "what came is no context"),
+    ],
+)
+async def test_a_context_that_is_not_whole_is_an_error(
+    connect: Any, handle: str, error: type[TamisClientError], message: str
+) -> None:
+    async with serving(Refining()) as target, connect(target) as client:
+        with pytest.raises(error, match=message) as raised:
+            await client.get_context(handle)
+    assert raised.value.request_id
 
 
 async def test_the_server_says_what_it_takes(connect: Any) -> None:

@@ -232,6 +232,7 @@ async def test_the_request_carries_what_the_caller_said(connect: Any, tmp_path: 
             rerank_depth=0,
             rerank_time_s=1.5,
             cache_policy="bypass",
+            context_delivery="both",
             priority="bulk",
         )
     (request,), (metadata,) = servicer.requests, servicer.metadata
@@ -246,6 +247,7 @@ async def test_the_request_carries_what_the_caller_said(connect: Any, tmp_path: 
     assert not request.options.HasField("refine_depth")
     assert request.options.rerank_time.ToMilliseconds() == 1500
     assert (request.options.cache_policy, request.options.priority) == (2, 2)
+    assert request.options.context_delivery == 3
     assert metadata["x-request-id"] == "r1"
     assert metadata["traceparent"] == "00-1-2-01"
     assert metadata["authorization"] == "Bearer t"

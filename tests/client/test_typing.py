@@ -25,6 +25,7 @@ if TYPE_CHECKING:
             assert_type(session, t.Session)
             assert_type(found, t.SearchStream)
         assert_type(client.batch_search(["red"], collection="c"), list[t.StageResult | t.Failure])
+        assert_type(client.get_context("handle"), t.Context)
         assert_type(client.rerank("red", [t.Document("d")]), t.Ranked)
         client.hits("red", collection="c", top_n=1)  # type: ignore[call-arg]
         client.hits("red", collection="c", k="1")  # type: ignore[arg-type]
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
             assert_type(session, t.AsyncSession)
             assert_type(session.search("red", collection="c"), t.AsyncSearchStream)
         assert_type(await client.refine("red", [t.Document("d")]), t.Refined)
+        assert_type(await client.get_context("handle"), t.Context)
         async for step in client.upsert("c", [t.Document("d")]):
             assert_type(step, t.UpsertProgress)
         assert_type(await client.get("c", ["d"]), list[t.Document])

@@ -12,6 +12,7 @@ from tamis.client.aio_session import AsyncSession
 from tamis.client.aio_streams import AsyncSearchStream, AsyncUpsertStream
 from tamis.client.enums import (
     CachePolicy,
+    ContextDelivery,
     EmbeddingSource,
     Priority,
     Reason,
@@ -85,6 +86,7 @@ __all__ = [
     "Client",
     "Collection",
     "Context",
+    "ContextDelivery",
     "ContextPart",
     "DeadlineExceededError",
     "Document",

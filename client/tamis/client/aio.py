@@ -14,8 +14,9 @@ from tamis.client.aio_hedging import AsyncHedged
 from tamis.client.aio_session import AsyncSession
 from tamis.client.aio_streams import AsyncSearchStream, AsyncUpsertStream
 from tamis.client.batches import Batches
-from tamis.client.enums import Side, View
+from tamis.client.enums import ContextDelivery, Side, View
 from tamis.client.filters import Filterable
+from tamis.client.frames import Frames
 from tamis.client.gates import AsyncGate, Size
 from tamis.client.options import CALL_TIMEOUT_S, CHECK_TIMEOUT_S
 from tamis.client.pool import Place
@@ -23,7 +24,7 @@ from tamis.client.results import Failure, Hit, Ranked, Refined, StageResult
 from tamis.client.searcher import Call
 from tamis.client.searching import Search, SearchArguments
 from tamis.client.surface import Surface
-from tamis.client.tensors import Embedding
+from tamis.client.tensors import Context, Embedding
 from tamis.client.types import CallOptions, Collection, Document, Input, SearchOptions, ServerInfo
 from tamis.client.unary import Unary
 from tamis.v1.retrieval_service_pb2 import SearchRequest
@@ -202,11 +203,28 @@ class AsyncClient(
         documents: Sequence[Document],
         pipeline: str | None = None,
         budget: int | None = None,
+        context_delivery: str = ContextDelivery.INLINE,
         **options: Unpack[CallOptions],
     ) -> Refined:
         files = [] if query is None else [query]
-        unary = await _made(files, calls.refine, query, documents, pipeline, budget)
+        settings = (pipeline, budget, context_delivery)
+        unary = await _made(files, calls.refine, query, documents, *settings)
         return await self._ask(unary, options)
+
+    async def get_context(self, handle: str, **options: Unpack[CallOptions]) -> Context:
+        call = self._call(options, CALL_TIMEOUT_S)
+        place, frames = self._place(), Frames(call.request_id)
+        stream = place.held_by(
+            place.lane.stubs.refining.GetContext, frames.request(handle), **call.arguments
+        )
+        try:
+            async for response in stream:
+                frames.add(response)
+        except grpc.aio.AioRpcError as error:
+            raise errors.of_call(error, call.request_id) from error
+        finally:
+            stream.cancel()
+        return frames.joined()
 
     async def info(self, **options: Unpack[CallOptions]) -> ServerInfo:
         return await self._ask(calls.info(), options)

@@ -20,6 +20,7 @@ from tamis.client.searching import as_query, build
 from tamis.client.unary import Unary
 from tamis.v1 import (
     content_pb2,
+    context_pb2,
     embedding_service_pb2,
     refine_service_pb2,
     rerank_service_pb2,
@@ -119,12 +120,14 @@ def refine(
     documents: Sequence[types.Document],
     pipeline: str | None,
     budget: int | None,
+    delivery: str,
 ) -> Unary[results.Refined]:
     """Makes a context of documents. Blocks where the query is a file.
 
     Raises:
         OSError: The query's file cannot be read.
-        ValueError: A document has no content, or metadata that JSON cannot hold.
+        ValueError: A document has no content, or metadata that JSON cannot hold; or the delivery is
+            unknown.
     """
     return Unary(
         lambda stubs: stubs.refining.Refine,
@@ -133,9 +136,14 @@ def refine(
             query=None if query is None else _content(query),
             documents=map(messages.document_message, documents),
             budget=budget,
+            context_delivery=words.number_of(
+                enums.ContextDelivery, context_pb2.ContextDelivery, delivery
+            ),
         ),
         lambda response: results.Refined(
-            messages.context(response.context), result_messages.failures(response.failures)
+            messages.context(response.context),
+            result_messages.failures(response.failures),
+            tuple(map(messages.failure, response.warnings)),
         ),
         limited=True,
     )

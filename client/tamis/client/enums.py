@@ -65,6 +65,14 @@ class CachePolicy(StrEnum):
     ONLY = "only"  # read and never compute: what is not remembered is a NotFoundError
 
 
+class ContextDelivery(StrEnum):
+    """How a refined context comes back."""
+
+    INLINE = "inline"  # whole; it is not kept
+    HANDLE = "handle"  # a name for `get_context` alone; whole where it could not be kept
+    BOTH = "both"
+
+
 class Priority(StrEnum):
     """Who goes first when models are busy."""
 

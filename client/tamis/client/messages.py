@@ -136,7 +136,7 @@ def _part(message: context_pb2.ContextPart) -> tensors.ContextPart:
         if payload == "visual_tokens"
         else None,
         soft_prompt=tensor(message.soft_prompt) if payload == "soft_prompt" else None,
-        key_values=tensors.KeyValueCache(cache.manifest, tuple(map(tensor, cache.layers)))
+        key_values=tensors.KeyValueCache(tuple(cache.document_ids), cache.artefact)
         if payload == "key_values"
         else None,
     )

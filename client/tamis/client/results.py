@@ -157,10 +157,12 @@ class Refined:
     Attributes:
         context: Of the documents that could be read.
         failures: Those that could not.
+        warnings: What the caller should know, such as why the context was not kept.
     """
 
     context: Context
     failures: tuple[DocumentFailure, ...] = ()
+    warnings: tuple[Failure, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

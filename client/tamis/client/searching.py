@@ -7,7 +7,7 @@ from typing import Any
 from google.protobuf.duration_pb2 import Duration
 
 from tamis.client import enums, filters, messages, types, words
-from tamis.v1 import document_pb2, retrieval_service_pb2, stage_pb2
+from tamis.v1 import context_pb2, document_pb2, retrieval_service_pb2, stage_pb2
 
 
 class SearchArguments(types.SearchOptions, total=False):
@@ -123,6 +123,7 @@ def _options(options: types.SearchOptions) -> retrieval_service_pb2.SearchOption
     chosen: tuple[tuple[str, Any, Any], ...] = (
         ("stop_after", enums.Stage, stage_pb2.Stage),
         ("cache_policy", enums.CachePolicy, retrieval_service_pb2.CachePolicy),
+        ("context_delivery", enums.ContextDelivery, context_pb2.ContextDelivery),
         ("priority", enums.Priority, retrieval_service_pb2.Priority),
     )
     for name, enum, wrapper in chosen:

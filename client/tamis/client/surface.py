@@ -12,7 +12,7 @@ import grpc
 
 from tamis.client.batches import Batches
 from tamis.client.collection_surface import CollectionSurface
-from tamis.client.enums import Side, View
+from tamis.client.enums import ContextDelivery, Side, View
 from tamis.client.errors import CallCancelledError
 from tamis.client.filters import Filterable
 from tamis.client.gates import AsyncGate, Gate, Size, checked
@@ -234,6 +234,7 @@ class Surface(Searcher[Events], CollectionSurface, Generic[Events, Upsert, Docum
         documents: Sequence[Document],
         pipeline: str | None = None,
         budget: int | None = None,
+        context_delivery: str = ContextDelivery.INLINE,
         **options: Unpack[CallOptions],
     ) -> Any:
         """Returns the documents `Refined` to one context: up to 100, in no collection.
@@ -243,7 +244,21 @@ class Surface(Searcher[Events], CollectionSurface, Generic[Events, Upsert, Docum
             documents: Best first.
             pipeline: Whose refiners do it; None means the server's default.
             budget: Visual tokens kept of each image, from 1; None means the refiner's own.
+            context_delivery: How the context comes back; see `ContextDelivery`.
             options: See `CallOptions`.
+        """
+
+    @abstractmethod
+    def get_context(self, handle: str, **options: Unpack[CallOptions]) -> Any:
+        """Returns the `Context` that a search or `refine` kept under a handle.
+
+        Args:
+            handle: `Context.handle`.
+            options: See `CallOptions`.
+
+        Raises:
+            NotFoundError: It has expired, or its context was evicted or purged: search again.
+            InvalidRequestError: It is no handle.
         """
 
     @abstractmethod

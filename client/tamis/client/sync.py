@@ -10,8 +10,9 @@ import grpc
 
 from tamis.client import calls, collection_calls, errors
 from tamis.client.batches import Batches
-from tamis.client.enums import Side, View
+from tamis.client.enums import ContextDelivery, Side, View
 from tamis.client.filters import Filterable
+from tamis.client.frames import Frames
 from tamis.client.gates import Gate, Size
 from tamis.client.options import CALL_TIMEOUT_S, CHECK_TIMEOUT_S
 from tamis.client.pool import Place
@@ -22,7 +23,7 @@ from tamis.client.surface import Surface
 from tamis.client.sync_hedging import Hedged
 from tamis.client.sync_session import Session
 from tamis.client.sync_streams import SearchStream, UpsertStream
-from tamis.client.tensors import Embedding
+from tamis.client.tensors import Context, Embedding
 from tamis.client.types import CallOptions, Collection, Document, Input, SearchOptions, ServerInfo
 from tamis.client.unary import Unary
 from tamis.v1.retrieval_service_pb2 import SearchRequest
@@ -193,9 +194,26 @@ class Client(Surface[SearchStream, UpsertStream, Iterable[Document]]):
         documents: Sequence[Document],
         pipeline: str | None = None,
         budget: int | None = None,
+        context_delivery: str = ContextDelivery.INLINE,
         **options: Unpack[CallOptions],
     ) -> Refined:
-        return self._ask(calls.refine(query, documents, pipeline, budget), options)
+        unary = calls.refine(query, documents, pipeline, budget, context_delivery)
+        return self._ask(unary, options)
+
+    def get_context(self, handle: str, **options: Unpack[CallOptions]) -> Context:
+        call = self._call(options, CALL_TIMEOUT_S)
+        place, frames = self._place(), Frames(call.request_id)
+        stream = place.held_by(
+            place.lane.stubs.refining.GetContext, frames.request(handle), **call.arguments
+        )
+        try:
+            for response in stream:
+                frames.add(response)
+        except grpc.RpcError as error:
+            raise errors.of_call(error, call.request_id) from error
+        finally:
+            stream.cancel()
+        return frames.joined()
 
     def info(self, **options: Unpack[CallOptions]) -> ServerInfo:
         return self._ask(calls.info(), options)

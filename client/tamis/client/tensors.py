@@ -122,23 +122,26 @@ class VisualTokens:
 
 @dataclass(frozen=True, slots=True)
 class KeyValueCache:
-    """A compressed key-value cache of a causal language model.
+    """A compressed key-value cache of a causal language model that has read some documents.
 
     Attributes:
-        manifest: What the bytes hold, as JSON.
-        layers: For each layer the keys, then the values: (heads, tokens, dim).
+        document_ids: Which, in the order in which they were read.
+        artefact: The cache with its checksum: what `tamis.models.contexts` reads, and
+            `ContextModel.resume` goes on from.
     """
 
-    manifest: str
-    layers: tuple[Tensor, ...]
+    document_ids: tuple[str, ...]
+    artefact: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class ContextPart:
-    """What is left of one document. One of the four payloads is set; the others are None.
+    """What is left of one document, or of several that were read together.
+
+    One of the four payloads is set; the others are None.
 
     Attributes:
-        document_id: Which document.
+        document_id: Which document; empty where `key_values` names several.
         method: The refiner that made this part.
         text: Some of its sentences, in their own order.
         visual_tokens: Some of its image's tokens.
@@ -160,9 +163,10 @@ class Context:
 
     Attributes:
         parts: In the order of the documents' ranks.
-        tokens_before: What the documents measured: words of texts and tokens of images, added up.
+        tokens_before: What the documents measured: words of texts and tokens of images, added up;
+            a language model's own tokens where it has read them.
         tokens_after: The same after refining.
-        handle: A name under which the server keeps this context, or None.
+        handle: A name under which the server keeps this context for `get_context`, or None.
         expires: When the handle stops working, in UTC, or None.
     """
 

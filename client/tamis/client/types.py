@@ -137,6 +137,7 @@ class SearchOptions(CallOptions, total=False):
         partial_results: Whether a reranker that works in steps shows the order after each of them.
         refine_time_s: Seconds that the refiner may take; it is skipped beyond.
         cache_policy: How the search may use what the server remembers; see `CachePolicy`.
+        context_delivery: How the context comes back; see `ContextDelivery`.
         priority: Who goes first when models are busy; see `Priority`.
         representations: Ready-made ones of the query, by name, used instead of encoding it.
     """
@@ -151,6 +152,7 @@ class SearchOptions(CallOptions, total=False):
     partial_results: bool
     refine_time_s: float
     cache_policy: str
+    context_delivery: str
     priority: str
     representations: Mapping[str, Tensor | SparseVector]
 

@@ -26,13 +26,15 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from tamis.v1 import representation_pb2 as tamis_dot_v1_dot_representation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16tamis/v1/context.proto\x12\x08tamis.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtamis/v1/representation.proto\"\xc2\x01\n\x07\x43ontext\x12$\n\x05parts\x18\x01 \x03(\x0b\x32\x15.tamis.v1.ContextPart\x12\x15\n\rtokens_before\x18\x02 \x01(\r\x12\x14\n\x0ctokens_after\x18\x03 \x01(\r\x12\x13\n\x06handle\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x34\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x01\x88\x01\x01\x42\t\n\x07_handleB\x0e\n\x0c_expire_time\"\xd6\x01\n\x0b\x43ontextPart\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12/\n\rvisual_tokens\x18\x03 \x01(\x0b\x32\x16.tamis.v1.VisualTokensH\x00\x12\'\n\x0bsoft_prompt\x18\x04 \x01(\x0b\x32\x10.tamis.v1.TensorH\x00\x12-\n\nkey_values\x18\x05 \x01(\x0b\x32\x17.tamis.v1.KeyValueCacheH\x00\x12\x0e\n\x06method\x18\x06 \x01(\tB\t\n\x07payload\"\x85\x01\n\x0cVisualTokens\x12$\n\nembeddings\x18\x01 \x01(\x0b\x32\x10.tamis.v1.Tensor\x12\x11\n\tpositions\x18\x02 \x03(\r\x12\x13\n\x0bgrid_height\x18\x03 \x01(\r\x12\x12\n\ngrid_width\x18\x04 \x01(\r\x12\x13\n\x0b\x66ingerprint\x18\x05 \x01(\t\"C\n\rKeyValueCache\x12\x10\n\x08manifest\x18\x01 \x01(\t\x12 \n\x06layers\x18\x02 \x03(\x0b\x32\x10.tamis.v1.Tensorb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16tamis/v1/context.proto\x12\x08tamis.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtamis/v1/representation.proto\"\xc2\x01\n\x07\x43ontext\x12$\n\x05parts\x18\x01 \x03(\x0b\x32\x15.tamis.v1.ContextPart\x12\x15\n\rtokens_before\x18\x02 \x01(\r\x12\x14\n\x0ctokens_after\x18\x03 \x01(\r\x12\x13\n\x06handle\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x34\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x01\x88\x01\x01\x42\t\n\x07_handleB\x0e\n\x0c_expire_time\"\xd6\x01\n\x0b\x43ontextPart\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12/\n\rvisual_tokens\x18\x03 \x01(\x0b\x32\x16.tamis.v1.VisualTokensH\x00\x12\'\n\x0bsoft_prompt\x18\x04 \x01(\x0b\x32\x10.tamis.v1.TensorH\x00\x12-\n\nkey_values\x18\x05 \x01(\x0b\x32\x17.tamis.v1.KeyValueCacheH\x00\x12\x0e\n\x06method\x18\x06 \x01(\tB\t\n\x07payload\"\x85\x01\n\x0cVisualTokens\x12$\n\nembeddings\x18\x01 \x01(\x0b\x32\x10.tamis.v1.Tensor\x12\x11\n\tpositions\x18\x02 \x03(\r\x12\x13\n\x0bgrid_height\x18\x03 \x01(\r\x12\x12\n\ngrid_width\x18\x04 \x01(\r\x12\x13\n\x0b\x66ingerprint\x18\x05 \x01(\t\"7\n\rKeyValueCache\x12\x14\n\x0c\x64ocument_ids\x18\x01 \x03(\t\x12\x10\n\x08\x61rtefact\x18\x02 \x01(\x0c*\x88\x01\n\x0f\x43ontextDelivery\x12 \n\x1c\x43ONTEXT_DELIVERY_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x43ONTEXT_DELIVERY_INLINE\x10\x01\x12\x1b\n\x17\x43ONTEXT_DELIVERY_HANDLE\x10\x02\x12\x19\n\x15\x43ONTEXT_DELIVERY_BOTH\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tamis.v1.context_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_CONTEXTDELIVERY']._serialized_start=708
+  _globals['_CONTEXTDELIVERY']._serialized_end=844
   _globals['_CONTEXT']._serialized_start=101
   _globals['_CONTEXT']._serialized_end=295
   _globals['_CONTEXTPART']._serialized_start=298
@@ -40,5 +42,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_VISUALTOKENS']._serialized_start=515
   _globals['_VISUALTOKENS']._serialized_end=648
   _globals['_KEYVALUECACHE']._serialized_start=650
-  _globals['_KEYVALUECACHE']._serialized_end=717
+  _globals['_KEYVALUECACHE']._serialized_end=705
 # @@protoc_insertion_point(module_scope)

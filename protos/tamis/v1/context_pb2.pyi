@@ -7,6 +7,7 @@ import builtins
 import collections.abc
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
+import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
 import sys
@@ -20,6 +21,38 @@ else:
 
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
+class _ContextDelivery:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _ContextDeliveryEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_ContextDelivery.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    CONTEXT_DELIVERY_UNSPECIFIED: _ContextDelivery.ValueType  # 0
+    """The same as CONTEXT_DELIVERY_INLINE."""
+    CONTEXT_DELIVERY_INLINE: _ContextDelivery.ValueType  # 1
+    """Whole, in the answer. It is not kept."""
+    CONTEXT_DELIVERY_HANDLE: _ContextDelivery.ValueType  # 2
+    """As a handle for GetContext, without its parts. Whole where it could not be kept; a warning says
+    why.
+    """
+    CONTEXT_DELIVERY_BOTH: _ContextDelivery.ValueType  # 3
+    """Whole, and with a handle."""
+
+class ContextDelivery(_ContextDelivery, metaclass=_ContextDeliveryEnumTypeWrapper):
+    """How a context comes back."""
+
+CONTEXT_DELIVERY_UNSPECIFIED: ContextDelivery.ValueType  # 0
+"""The same as CONTEXT_DELIVERY_INLINE."""
+CONTEXT_DELIVERY_INLINE: ContextDelivery.ValueType  # 1
+"""Whole, in the answer. It is not kept."""
+CONTEXT_DELIVERY_HANDLE: ContextDelivery.ValueType  # 2
+"""As a handle for GetContext, without its parts. Whole where it could not be kept; a warning says
+why.
+"""
+CONTEXT_DELIVERY_BOTH: ContextDelivery.ValueType  # 3
+"""Whole, and with a handle."""
+Global___ContextDelivery: typing_extensions.TypeAlias = ContextDelivery
+
 @typing.final
 class Context(google.protobuf.message.Message):
     """What a caller's model reads: the best documents, cut down to what matters for the query."""
@@ -32,14 +65,16 @@ class Context(google.protobuf.message.Message):
     HANDLE_FIELD_NUMBER: builtins.int
     EXPIRE_TIME_FIELD_NUMBER: builtins.int
     tokens_before: builtins.int
-    """What the documents measured before refining: words for texts, tokens for images, added up."""
+    """What the documents measured before refining: words for texts, tokens for images, added up; the
+    language model's own tokens where it has read them.
+    """
     tokens_after: builtins.int
     """The same after refining."""
     handle: builtins.str
     """A name under which GetContext returns this context again. Unset where it was not kept."""
     @property
     def parts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ContextPart]:
-        """In the order of the documents' ranks."""
+        """In the order of the documents' ranks. Empty where only a handle was asked for."""
 
     @property
     def expire_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
@@ -65,7 +100,7 @@ Global___Context: typing_extensions.TypeAlias = Context
 
 @typing.final
 class ContextPart(google.protobuf.message.Message):
-    """What is left of one document."""
+    """What is left of one document, or of several that were read together."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -76,7 +111,7 @@ class ContextPart(google.protobuf.message.Message):
     KEY_VALUES_FIELD_NUMBER: builtins.int
     METHOD_FIELD_NUMBER: builtins.int
     document_id: builtins.str
-    """Which document."""
+    """Which document. Empty where `key_values` names several."""
     text: builtins.str
     """Some of its sentences, in their own order."""
     method: builtins.str
@@ -150,24 +185,35 @@ Global___VisualTokens: typing_extensions.TypeAlias = VisualTokens
 
 @typing.final
 class KeyValueCache(google.protobuf.message.Message):
-    """A key-value cache of a causal language model, compressed."""
+    """A compressed key-value cache of a causal language model that has read some documents."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    MANIFEST_FIELD_NUMBER: builtins.int
-    LAYERS_FIELD_NUMBER: builtins.int
-    manifest: builtins.str
-    """What the bytes hold, as JSON: model, revision, tokenizer and rope hashes, layout, positions."""
+    DOCUMENT_IDS_FIELD_NUMBER: builtins.int
+    ARTEFACT_FIELD_NUMBER: builtins.int
+    artefact: builtins.bytes
+    """The cache, its positions and what made it, with a checksum. Little-endian:
+
+        "tamisctx" version:u32 header:u32 total:u64
+        header                                    JSON, padded with spaces
+        tensor, padding, tensor, padding ...      in the header's order, each at a multiple of 8
+        blake2b, 16 bytes                         of all before it
+
+    The header is {"tensors": [[name, type, shape], ...], "kind": "key_values", ...}. It names the
+    model, its revision, its tokenizer and its rotary frequencies, the method and its settings. Of
+    layer 0 there are `0.keys` and `0.values`, (kv_heads, tokens, dim), `0.positions`, and
+    `0.frequencies`; tensors of int8 or float8_e4m3 have scales beside them, as `0.values.scales`.
+    """
     @property
-    def layers(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[tamis.v1.representation_pb2.Tensor]:
-        """For each layer the keys, then the values: (heads, tokens, dim)."""
+    def document_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Which documents, in the order in which they were read."""
 
     def __init__(
         self,
         *,
-        manifest: builtins.str = ...,
-        layers: collections.abc.Iterable[tamis.v1.representation_pb2.Tensor] | None = ...,
+        document_ids: collections.abc.Iterable[builtins.str] | None = ...,
+        artefact: builtins.bytes = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["layers", b"layers", "manifest", b"manifest"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["artefact", b"artefact", "document_ids", b"document_ids"]) -> None: ...
 
 Global___KeyValueCache: typing_extensions.TypeAlias = KeyValueCache

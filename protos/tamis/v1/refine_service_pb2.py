@@ -25,23 +25,24 @@ _sym_db = _symbol_database.Default()
 from tamis.v1 import content_pb2 as tamis_dot_v1_dot_content__pb2
 from tamis.v1 import context_pb2 as tamis_dot_v1_dot_context__pb2
 from tamis.v1 import document_pb2 as tamis_dot_v1_dot_document__pb2
+from tamis.v1 import failure_pb2 as tamis_dot_v1_dot_failure__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtamis/v1/refine_service.proto\x12\x08tamis.v1\x1a\x16tamis/v1/content.proto\x1a\x16tamis/v1/context.proto\x1a\x17tamis/v1/document.proto\"\x9c\x01\n\rRefineRequest\x12\x15\n\x08pipeline\x18\x01 \x01(\tH\x00\x88\x01\x01\x12 \n\x05query\x18\x02 \x01(\x0b\x32\x11.tamis.v1.Content\x12%\n\tdocuments\x18\x03 \x03(\x0b\x32\x12.tamis.v1.Document\x12\x13\n\x06\x62udget\x18\x04 \x01(\rH\x01\x88\x01\x01\x42\x0b\n\t_pipelineB\t\n\x07_budget\"a\n\x0eRefineResponse\x12\"\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x11.tamis.v1.Context\x12+\n\x08\x66\x61ilures\x18\x02 \x03(\x0b\x32\x19.tamis.v1.DocumentFailure\"#\n\x11GetContextRequest\x12\x0e\n\x06handle\x18\x01 \x01(\t\"1\n\x12GetContextResponse\x12\r\n\x05\x66rame\x18\x01 \x01(\x0c\x12\x0c\n\x04last\x18\x02 \x01(\x08\x32\x97\x01\n\rRefineService\x12;\n\x06Refine\x12\x17.tamis.v1.RefineRequest\x1a\x18.tamis.v1.RefineResponse\x12I\n\nGetContext\x12\x1b.tamis.v1.GetContextRequest\x1a\x1c.tamis.v1.GetContextResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtamis/v1/refine_service.proto\x12\x08tamis.v1\x1a\x16tamis/v1/content.proto\x1a\x16tamis/v1/context.proto\x1a\x17tamis/v1/document.proto\x1a\x16tamis/v1/failure.proto\"\xd1\x01\n\rRefineRequest\x12\x15\n\x08pipeline\x18\x01 \x01(\tH\x00\x88\x01\x01\x12 \n\x05query\x18\x02 \x01(\x0b\x32\x11.tamis.v1.Content\x12%\n\tdocuments\x18\x03 \x03(\x0b\x32\x12.tamis.v1.Document\x12\x13\n\x06\x62udget\x18\x04 \x01(\rH\x01\x88\x01\x01\x12\x33\n\x10\x63ontext_delivery\x18\x05 \x01(\x0e\x32\x19.tamis.v1.ContextDeliveryB\x0b\n\t_pipelineB\t\n\x07_budget\"\x86\x01\n\x0eRefineResponse\x12\"\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x11.tamis.v1.Context\x12+\n\x08\x66\x61ilures\x18\x02 \x03(\x0b\x32\x19.tamis.v1.DocumentFailure\x12#\n\x08warnings\x18\x03 \x03(\x0b\x32\x11.tamis.v1.Failure\"#\n\x11GetContextRequest\x12\x0e\n\x06handle\x18\x01 \x01(\t\"1\n\x12GetContextResponse\x12\r\n\x05\x66rame\x18\x01 \x01(\x0c\x12\x0c\n\x04last\x18\x02 \x01(\x08\x32\x97\x01\n\rRefineService\x12;\n\x06Refine\x12\x17.tamis.v1.RefineRequest\x1a\x18.tamis.v1.RefineResponse\x12I\n\nGetContext\x12\x1b.tamis.v1.GetContextRequest\x1a\x1c.tamis.v1.GetContextResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tamis.v1.refine_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_REFINEREQUEST']._serialized_start=117
-  _globals['_REFINEREQUEST']._serialized_end=273
-  _globals['_REFINERESPONSE']._serialized_start=275
-  _globals['_REFINERESPONSE']._serialized_end=372
-  _globals['_GETCONTEXTREQUEST']._serialized_start=374
-  _globals['_GETCONTEXTREQUEST']._serialized_end=409
-  _globals['_GETCONTEXTRESPONSE']._serialized_start=411
-  _globals['_GETCONTEXTRESPONSE']._serialized_end=460
-  _globals['_REFINESERVICE']._serialized_start=463
-  _globals['_REFINESERVICE']._serialized_end=614
+  _globals['_REFINEREQUEST']._serialized_start=141
+  _globals['_REFINEREQUEST']._serialized_end=350
+  _globals['_REFINERESPONSE']._serialized_start=353
+  _globals['_REFINERESPONSE']._serialized_end=487
+  _globals['_GETCONTEXTREQUEST']._serialized_start=489
+  _globals['_GETCONTEXTREQUEST']._serialized_end=524
+  _globals['_GETCONTEXTRESPONSE']._serialized_start=526
+  _globals['_GETCONTEXTRESPONSE']._serialized_end=575
+  _globals['_REFINESERVICE']._serialized_start=578
+  _globals['_REFINESERVICE']._serialized_end=729
 # @@protoc_insertion_point(module_scope)

@@ -12,6 +12,7 @@ import sys
 import tamis.v1.content_pb2
 import tamis.v1.context_pb2
 import tamis.v1.document_pb2
+import tamis.v1.failure_pb2
 import typing
 
 if sys.version_info >= (3, 10):
@@ -31,10 +32,13 @@ class RefineRequest(google.protobuf.message.Message):
     QUERY_FIELD_NUMBER: builtins.int
     DOCUMENTS_FIELD_NUMBER: builtins.int
     BUDGET_FIELD_NUMBER: builtins.int
+    CONTEXT_DELIVERY_FIELD_NUMBER: builtins.int
     pipeline: builtins.str
     """The pipeline whose refiners do it. Unset means `default`."""
     budget: builtins.int
     """Visual tokens kept of each image, from 1. Unset means the refiner's own budget."""
+    context_delivery: tamis.v1.context_pb2.ContextDelivery.ValueType
+    """How the context comes back."""
     @property
     def query(self) -> tamis.v1.content_pb2.Content:
         """What matters. Refiners that do not look at the query ignore it."""
@@ -50,9 +54,10 @@ class RefineRequest(google.protobuf.message.Message):
         query: tamis.v1.content_pb2.Content | None = ...,
         documents: collections.abc.Iterable[tamis.v1.document_pb2.Document] | None = ...,
         budget: builtins.int | None = ...,
+        context_delivery: tamis.v1.context_pb2.ContextDelivery.ValueType = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_budget", b"_budget", "_pipeline", b"_pipeline", "budget", b"budget", "pipeline", b"pipeline", "query", b"query"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_budget", b"_budget", "_pipeline", b"_pipeline", "budget", b"budget", "documents", b"documents", "pipeline", b"pipeline", "query", b"query"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_budget", b"_budget", "_pipeline", b"_pipeline", "budget", b"budget", "context_delivery", b"context_delivery", "documents", b"documents", "pipeline", b"pipeline", "query", b"query"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_budget", b"_budget"]) -> typing.Literal["budget"] | None: ...
     @typing.overload
@@ -68,6 +73,7 @@ class RefineResponse(google.protobuf.message.Message):
 
     CONTEXT_FIELD_NUMBER: builtins.int
     FAILURES_FIELD_NUMBER: builtins.int
+    WARNINGS_FIELD_NUMBER: builtins.int
     @property
     def context(self) -> tamis.v1.context_pb2.Context:
         """Of the documents that could be read."""
@@ -76,14 +82,19 @@ class RefineResponse(google.protobuf.message.Message):
     def failures(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[tamis.v1.document_pb2.DocumentFailure]:
         """The documents that could not be read."""
 
+    @property
+    def warnings(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[tamis.v1.failure_pb2.Failure]:
+        """What the caller should know, such as why the context was not kept."""
+
     def __init__(
         self,
         *,
         context: tamis.v1.context_pb2.Context | None = ...,
         failures: collections.abc.Iterable[tamis.v1.document_pb2.DocumentFailure] | None = ...,
+        warnings: collections.abc.Iterable[tamis.v1.failure_pb2.Failure] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["context", b"context"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["context", b"context", "failures", b"failures"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["context", b"context", "failures", b"failures", "warnings", b"warnings"]) -> None: ...
 
 Global___RefineResponse: typing_extensions.TypeAlias = RefineResponse
 
@@ -116,7 +127,7 @@ class GetContextResponse(google.protobuf.message.Message):
     frame: builtins.bytes
     """A serialised Context, cut into frames of at most 1 MiB: join them in order."""
     last: builtins.bool
-    """True in the last frame."""
+    """True in the last frame. A stream that ends without one was cut short."""
     def __init__(
         self,
         *,

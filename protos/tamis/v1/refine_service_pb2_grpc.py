@@ -59,7 +59,9 @@ class RefineServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetContext(self, request, context):
-        """GetContext streams a context that a search kept, in frames of at most 1 MiB.
+        """GetContext streams a context that was kept, in frames of at most 1 MiB.
+
+        NOT_FOUND where the handle has expired, or its context was evicted or purged: search again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

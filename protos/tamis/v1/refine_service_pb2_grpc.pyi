@@ -88,7 +88,10 @@ class RefineServiceStub(typing.Generic[_RefineServiceRefineType, _RefineServiceG
     """Refine makes one context of documents that the caller brings."""
 
     GetContext: _RefineServiceGetContextType
-    """GetContext streams a context that a search kept, in frames of at most 1 MiB."""
+    """GetContext streams a context that was kept, in frames of at most 1 MiB.
+
+    NOT_FOUND where the handle has expired, or its context was evicted or purged: search again.
+    """
 
 RefineServiceAsyncStub: typing_extensions.TypeAlias = RefineServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
@@ -118,6 +121,9 @@ class RefineServiceServicer(metaclass=abc.ABCMeta):
         request: tamis.v1.refine_service_pb2.GetContextRequest,
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[tamis.v1.refine_service_pb2.GetContextResponse], collections.abc.AsyncIterator[tamis.v1.refine_service_pb2.GetContextResponse]]:
-        """GetContext streams a context that a search kept, in frames of at most 1 MiB."""
+        """GetContext streams a context that was kept, in frames of at most 1 MiB.
+
+        NOT_FOUND where the handle has expired, or its context was evicted or purged: search again.
+        """
 
 def add_RefineServiceServicer_to_server(servicer: RefineServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -12,6 +12,7 @@ import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
 import sys
 import tamis.v1.content_pb2
+import tamis.v1.context_pb2
 import tamis.v1.document_pb2
 import tamis.v1.failure_pb2
 import tamis.v1.representation_pb2
@@ -207,6 +208,7 @@ class SearchOptions(google.protobuf.message.Message):
     PRIORITY_FIELD_NUMBER: builtins.int
     MAX_CALLS_FIELD_NUMBER: builtins.int
     PARTIAL_RESULTS_FIELD_NUMBER: builtins.int
+    CONTEXT_DELIVERY_FIELD_NUMBER: builtins.int
     stop_after: tamis.v1.stage_pb2.Stage.ValueType
     """The last stage to run. Unset means all that the pipeline has."""
     retrieve_depth: builtins.int
@@ -233,6 +235,8 @@ class SearchOptions(google.protobuf.message.Message):
     """Whether a reranker that works in several steps shows the order after each of them, as a result
     with `partial` set. Each is complete and usable.
     """
+    context_delivery: tamis.v1.context_pb2.ContextDelivery.ValueType
+    """How the refined context comes back."""
     @property
     def rerank_time(self) -> google.protobuf.duration_pb2.Duration:
         """At most this long for the reranker. Beyond, its best order so far is the result; it is skipped
@@ -257,9 +261,10 @@ class SearchOptions(google.protobuf.message.Message):
         priority: Global___Priority.ValueType = ...,
         max_calls: builtins.int | None = ...,
         partial_results: builtins.bool = ...,
+        context_delivery: tamis.v1.context_pb2.ContextDelivery.ValueType = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_max_calls", b"_max_calls", "_refine_budget", b"_refine_budget", "_refine_depth", b"_refine_depth", "_refine_time", b"_refine_time", "_rerank_depth", b"_rerank_depth", "_rerank_time", b"_rerank_time", "_retrieve_depth", b"_retrieve_depth", "_stop_after", b"_stop_after", "max_calls", b"max_calls", "refine_budget", b"refine_budget", "refine_depth", b"refine_depth", "refine_time", b"refine_time", "rerank_depth", b"rerank_depth", "rerank_time", b"rerank_time", "retrieve_depth", b"retrieve_depth", "stop_after", b"stop_after"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_max_calls", b"_max_calls", "_refine_budget", b"_refine_budget", "_refine_depth", b"_refine_depth", "_refine_time", b"_refine_time", "_rerank_depth", b"_rerank_depth", "_rerank_time", b"_rerank_time", "_retrieve_depth", b"_retrieve_depth", "_stop_after", b"_stop_after", "cache_policy", b"cache_policy", "max_calls", b"max_calls", "partial_results", b"partial_results", "priority", b"priority", "refine_budget", b"refine_budget", "refine_depth", b"refine_depth", "refine_time", b"refine_time", "rerank_depth", b"rerank_depth", "rerank_time", b"rerank_time", "retrieve_depth", b"retrieve_depth", "stop_after", b"stop_after"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_max_calls", b"_max_calls", "_refine_budget", b"_refine_budget", "_refine_depth", b"_refine_depth", "_refine_time", b"_refine_time", "_rerank_depth", b"_rerank_depth", "_rerank_time", b"_rerank_time", "_retrieve_depth", b"_retrieve_depth", "_stop_after", b"_stop_after", "cache_policy", b"cache_policy", "context_delivery", b"context_delivery", "max_calls", b"max_calls", "partial_results", b"partial_results", "priority", b"priority", "refine_budget", b"refine_budget", "refine_depth", b"refine_depth", "refine_time", b"refine_time", "rerank_depth", b"rerank_depth", "rerank_time", b"rerank_time", "retrieve_depth", b"retrieve_depth", "stop_after", b"stop_after"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_max_calls", b"_max_calls"]) -> typing.Literal["max_calls"] | None: ...
     @typing.overload

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtamis/v1/server_service.proto\x12\x08tamis.v1\"\x16\n\x14GetServerInfoRequest\"]\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x11\n\tpipelines\x18\x02 \x03(\t\x12 \n\x06limits\x18\x03 \x01(\x0b\x32\x10.tamis.v1.Limits\"\xc2\x01\n\x06Limits\x12\r\n\x05max_k\x18\x01 \x01(\r\x12\x19\n\x11max_message_bytes\x18\x02 \x01(\x04\x12\x16\n\x0emax_text_bytes\x18\x03 \x01(\x04\x12\x17\n\x0fmax_image_bytes\x18\x04 \x01(\x04\x12\x18\n\x10max_image_pixels\x18\x05 \x01(\x04\x12\x18\n\x10max_batch_inputs\x18\x06 \x01(\r\x12\x15\n\rmax_in_flight\x18\x07 \x01(\r\x12\x12\n\nmax_frames\x18\x08 \x01(\r\"\x0e\n\x0c\x44rainRequest\"\x0f\n\rDrainResponse\"\x16\n\x14GetCacheStatsRequest\";\n\x15GetCacheStatsResponse\x12\"\n\x05tiers\x18\x01 \x03(\x0b\x32\x13.tamis.v1.CacheTier\"V\n\tCacheTier\x12\x0c\n\x04tier\x18\x01 \x01(\t\x12\x0c\n\x04hits\x18\x02 \x01(\x04\x12\x0e\n\x06misses\x18\x03 \x01(\x04\x12\x0e\n\x06\x65rrors\x18\x04 \x01(\x04\x12\r\n\x05\x62ytes\x18\x05 \x01(\x04\"=\n\x11PurgeCacheRequest\x12\x18\n\x0b\x66ingerprint\x18\x01 \x01(\tH\x00\x88\x01\x01\x42\x0e\n\x0c_fingerprint\"%\n\x12PurgeCacheResponse\x12\x0f\n\x07removed\x18\x01 \x01(\x04\x32\xb6\x02\n\rServerService\x12P\n\rGetServerInfo\x12\x1e.tamis.v1.GetServerInfoRequest\x1a\x1f.tamis.v1.GetServerInfoResponse\x12\x38\n\x05\x44rain\x12\x16.tamis.v1.DrainRequest\x1a\x17.tamis.v1.DrainResponse\x12P\n\rGetCacheStats\x12\x1e.tamis.v1.GetCacheStatsRequest\x1a\x1f.tamis.v1.GetCacheStatsResponse\x12G\n\nPurgeCache\x12\x1b.tamis.v1.PurgeCacheRequest\x1a\x1c.tamis.v1.PurgeCacheResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtamis/v1/server_service.proto\x12\x08tamis.v1\"\x16\n\x14GetServerInfoRequest\"]\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x11\n\tpipelines\x18\x02 \x03(\t\x12 \n\x06limits\x18\x03 \x01(\x0b\x32\x10.tamis.v1.Limits\"\xc2\x01\n\x06Limits\x12\r\n\x05max_k\x18\x01 \x01(\r\x12\x19\n\x11max_message_bytes\x18\x02 \x01(\x04\x12\x16\n\x0emax_text_bytes\x18\x03 \x01(\x04\x12\x17\n\x0fmax_image_bytes\x18\x04 \x01(\x04\x12\x18\n\x10max_image_pixels\x18\x05 \x01(\x04\x12\x18\n\x10max_batch_inputs\x18\x06 \x01(\r\x12\x15\n\rmax_in_flight\x18\x07 \x01(\r\x12\x12\n\nmax_frames\x18\x08 \x01(\r\"\x0e\n\x0c\x44rainRequest\"\x0f\n\rDrainResponse\"\x16\n\x14GetCacheStatsRequest\";\n\x15GetCacheStatsResponse\x12\"\n\x05tiers\x18\x01 \x03(\x0b\x32\x13.tamis.v1.CacheTier\"d\n\tCacheTier\x12\x0c\n\x04tier\x18\x01 \x01(\t\x12\x0c\n\x04hits\x18\x02 \x01(\x04\x12\x0e\n\x06misses\x18\x03 \x01(\x04\x12\x0e\n\x06\x65rrors\x18\x04 \x01(\x04\x12\r\n\x05\x62ytes\x18\x05 \x01(\x04\x12\x0c\n\x04kind\x18\x06 \x01(\t\"=\n\x11PurgeCacheRequest\x12\x18\n\x0b\x66ingerprint\x18\x01 \x01(\tH\x00\x88\x01\x01\x42\x0e\n\x0c_fingerprint\"%\n\x12PurgeCacheResponse\x12\x0f\n\x07removed\x18\x01 \x01(\x04\x32\xb6\x02\n\rServerService\x12P\n\rGetServerInfo\x12\x1e.tamis.v1.GetServerInfoRequest\x1a\x1f.tamis.v1.GetServerInfoResponse\x12\x38\n\x05\x44rain\x12\x16.tamis.v1.DrainRequest\x1a\x17.tamis.v1.DrainResponse\x12P\n\rGetCacheStats\x12\x1e.tamis.v1.GetCacheStatsRequest\x1a\x1f.tamis.v1.GetCacheStatsResponse\x12G\n\nPurgeCache\x12\x1b.tamis.v1.PurgeCacheRequest\x1a\x1c.tamis.v1.PurgeCacheResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,11 +46,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETCACHESTATSRESPONSE']._serialized_start=416
   _globals['_GETCACHESTATSRESPONSE']._serialized_end=475
   _globals['_CACHETIER']._serialized_start=477
-  _globals['_CACHETIER']._serialized_end=563
-  _globals['_PURGECACHEREQUEST']._serialized_start=565
-  _globals['_PURGECACHEREQUEST']._serialized_end=626
-  _globals['_PURGECACHERESPONSE']._serialized_start=628
-  _globals['_PURGECACHERESPONSE']._serialized_end=665
-  _globals['_SERVERSERVICE']._serialized_start=668
-  _globals['_SERVERSERVICE']._serialized_end=978
+  _globals['_CACHETIER']._serialized_end=577
+  _globals['_PURGECACHEREQUEST']._serialized_start=579
+  _globals['_PURGECACHEREQUEST']._serialized_end=640
+  _globals['_PURGECACHERESPONSE']._serialized_start=642
+  _globals['_PURGECACHERESPONSE']._serialized_end=679
+  _globals['_SERVERSERVICE']._serialized_start=682
+  _globals['_SERVERSERVICE']._serialized_end=992
 # @@protoc_insertion_point(module_scope)

@@ -174,6 +174,7 @@ class CacheTier(google.protobuf.message.Message):
     MISSES_FIELD_NUMBER: builtins.int
     ERRORS_FIELD_NUMBER: builtins.int
     BYTES_FIELD_NUMBER: builtins.int
+    KIND_FIELD_NUMBER: builtins.int
     tier: builtins.str
     """`local` or `redis`."""
     hits: builtins.int
@@ -184,6 +185,8 @@ class CacheTier(google.protobuf.message.Message):
     """Look-ups and writes that failed or took too long."""
     bytes: builtins.int
     """Bytes held. 0 where the tier does not know."""
+    kind: builtins.str
+    """What it holds: `embedding` or `context`."""
     def __init__(
         self,
         *,
@@ -192,8 +195,9 @@ class CacheTier(google.protobuf.message.Message):
         misses: builtins.int = ...,
         errors: builtins.int = ...,
         bytes: builtins.int = ...,
+        kind: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "errors", b"errors", "hits", b"hits", "misses", b"misses", "tier", b"tier"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "errors", b"errors", "hits", b"hits", "kind", b"kind", "misses", b"misses", "tier", b"tier"]) -> None: ...
 
 Global___CacheTier: typing_extensions.TypeAlias = CacheTier
 
@@ -205,7 +209,7 @@ class PurgeCacheRequest(google.protobuf.message.Message):
 
     FINGERPRINT_FIELD_NUMBER: builtins.int
     fingerprint: builtins.str
-    """Only what the encoder of this fingerprint made. Unset means everything of this server."""
+    """Only what the encoder or the language model of this fingerprint made. Unset means everything of this server."""
     def __init__(
         self,
         *,

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import Any
 
 from qdrant_client import models
@@ -12,6 +13,14 @@ from tamis.models.types import Candidate, Query, Representation, VisualTokens
 from tamis.server.cache.embeddings import Policy, Source
 from tamis.server.content import RawContent
 from tamis.v1 import stage_pb2
+
+
+class Delivery(Enum):
+    """How a context comes back."""
+
+    INLINE = auto()
+    HANDLE = auto()
+    BOTH = auto()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +38,7 @@ class SearchOptions:
     bulk: bool = False
     max_calls: int | None = None
     partial_results: bool = False
+    delivery: Delivery = Delivery.INLINE
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from tamis.server.content import raw_content
 from tamis.server.errors import NotFoundError
 from tamis.server.messages import representations, where_clause
 from tamis.server.pipeline import Pipeline
-from tamis.server.search import Search, SearchOptions
+from tamis.server.search import Delivery, Search, SearchOptions
+from tamis.v1 import context_pb2
 from tamis.v1 import retrieval_service_pb2 as pb
 
 DEFAULT_K = 10
@@ -23,6 +24,10 @@ _POLICIES = {
     pb.CACHE_POLICY_BYPASS: Policy.BYPASS,
     pb.CACHE_POLICY_REFRESH: Policy.REFRESH,
     pb.CACHE_POLICY_ONLY: Policy.ONLY,
+}
+_DELIVERIES = {
+    context_pb2.CONTEXT_DELIVERY_HANDLE: Delivery.HANDLE,
+    context_pb2.CONTEXT_DELIVERY_BOTH: Delivery.BOTH,
 }
 
 
@@ -92,5 +97,6 @@ def _options(message: pb.SearchOptions) -> SearchOptions:
                 raise InputError(f"options.{name}: must not be below 0, not {seconds} s")
             given[f"{name}_s"] = seconds
     bulk = given.pop("priority", pb.PRIORITY_INTERACTIVE) == pb.PRIORITY_BULK
+    given["delivery"] = _DELIVERIES.get(given.pop("context_delivery", 0), Delivery.INLINE)
     policy = _POLICIES.get(given.pop("cache_policy", pb.CACHE_POLICY_DEFAULT), Policy.DEFAULT)
     return SearchOptions(policy=policy, bulk=bulk, **given)
