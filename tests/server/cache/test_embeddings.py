@@ -11,7 +11,7 @@ from cache_support import Clock, garbage_server, settings, took_s
 from redis_server import RedisServer
 
 from tamis.models.types import Representation
-from tamis.server.cache import NotRememberedError, codec, redis
+from tamis.server.cache import NotRememberedError, codec, link
 from tamis.server.cache.embeddings import EmbeddingCache, Policy, Representations, Source
 from tamis.server.cache.settings import CacheSettings
 from tamis.server.metrics import Metrics
@@ -439,7 +439,7 @@ async def test_with_redis_frozen_a_search_waits_its_budget_until_the_breaker_ope
 async def test_with_redis_broken_every_search_is_answered(
     how: str, redis_server: RedisServer, open_cache: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis, "BACKGROUND_S", 0.2)
+    monkeypatch.setattr(link, "BACKGROUND_S", 0.2)
     nonsense = {"http": b"HTTP/1.1 400 Bad Request\r\n\r\n", "half a value": b"$9999\r\nand"}
     async with garbage_server(nonsense.get(how, b"")) as nonsense_url:
         url = nonsense_url if how in nonsense else redis_server.url

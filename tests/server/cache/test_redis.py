@@ -11,8 +11,9 @@ import uvloop
 from cache_support import Clock, garbage_server, settings, took_s
 from redis_server import RedisServer
 
-from tamis.server.cache import redis
-from tamis.server.cache.redis import READS, RedisTier
+from tamis.server.cache import link
+from tamis.server.cache.link import READS
+from tamis.server.cache.redis import RedisTier
 from tamis.server.cache.settings import CacheSettings
 from tamis.server.cache.writer import MAX_PENDING, MAX_PENDING_BYTES
 
@@ -174,7 +175,7 @@ async def test_many_at_once_do_not_hide_a_frozen_redis(
 async def test_a_probe_that_fails_keeps_redis_left_alone(
     redis_server: RedisServer, open_tier: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis, "BACKGROUND_S", 0.2)
+    monkeypatch.setattr(link, "BACKGROUND_S", 0.2)
     clock = Clock()
     tier = open_tier(settings(redis_server.url, timeout_ms=SHORT_MS, failures=1), clock)
     redis_server.freeze()
@@ -269,7 +270,7 @@ async def test_a_redis_that_wants_a_password_is_one_that_does_not_answer(
 async def test_something_that_is_no_redis_is_survived(
     nonsense: bytes, open_tier: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis, "BACKGROUND_S", 0.2)
+    monkeypatch.setattr(link, "BACKGROUND_S", 0.2)
     async with garbage_server(nonsense) as url:
         tier = open_tier(settings(url, timeout_ms=SHORT_MS))
         await tier.warm_up()
@@ -415,7 +416,7 @@ async def test_closing_writes_what_is_pending(redis_server: RedisServer, open_ti
 async def test_closing_does_not_wait_for_a_frozen_redis(
     redis_server: RedisServer, open_tier: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis, "BACKGROUND_S", 0.2)
+    monkeypatch.setattr(link, "BACKGROUND_S", 0.2)
     tier = open_tier(settings(redis_server.url, timeout_ms=SHORT_MS))
     redis_server.freeze()
     tier.set("a", b"ours" * 100_000)
