@@ -55,6 +55,7 @@ def test_a_sigmoid_falls_and_meets_its_budget(
 
 def test_tokens_go_where_a_layer_keeps_fewer() -> None:
     assert changes((1.0, 1.0, 0.5, 0.5, 0.25)) == (2, 4)
+    assert changes((0.5, 0.5, 0.5)) == (1,)  # the first layer reads all, whatever it should
 
 
 @pytest.mark.parametrize("rates", [(), (0.5, 0.6), (1.0, 0.0), (1.5,)])

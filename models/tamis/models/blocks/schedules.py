@@ -10,8 +10,12 @@ STEPS = 60  # halvings of an interval: beyond what a float tells apart
 
 
 def changes(rates: Sequence[float]) -> tuple[int, ...]:
-    """The layers before which tokens go: those that keep a smaller share than the one before."""
-    return tuple(i for i in range(1, len(rates)) if rates[i] < rates[i - 1])
+    """The layers before which tokens go: those that keep a smaller share than the one before.
+
+    The first layer reads all, whatever its share: nothing is known of the tokens before it.
+    """
+    steps = pairwise((1.0, *rates[1:]))
+    return tuple(layer for layer, (before, own) in enumerate(steps, 1) if own < before)
 
 
 def check(rates: Sequence[float]) -> None:

@@ -29,6 +29,7 @@ class Prefilled:
         positions: Of what is left in the last layer.
         left: Of the image, by its own indices.
         counts: How many tokens each layer computed with.
+        probes: For each pruning, how many rows of attention were looked at, over how many tokens.
         next_position: Where the next token stands.
     """
 
@@ -37,12 +38,18 @@ class Prefilled:
     positions: Tensor
     left: np.ndarray
     counts: list[int] = field(default_factory=list)
+    probes: list[tuple[int, int]] = field(default_factory=list)
     next_position: int = 0
 
 
 @torch.no_grad()
 def prefill(
-    model: Any, embeds: Tensor, start: int, image: VisualTokens, refiner: LayerRefiner | None = None
+    model: Any,
+    embeds: Tensor,
+    start: int,
+    image: VisualTokens,
+    refiner: LayerRefiner | None = None,
+    positions: Tensor | None = None,
 ) -> Prefilled:
     """The prefill of one sequence with one image in it.
 
@@ -52,8 +59,11 @@ def prefill(
         start: The image's first token in it.
         image: What the image's tokens are.
         refiner: Which of them go, and where; None for none.
+        positions: Where each token stands, rising; None for one after another from 0.
     """
-    run = _Run(model, embeds, start, image)
+    if positions is None:
+        positions = torch.arange(embeds.shape[1], device=embeds.device)
+    run = _Run(model, embeds, positions, start, image)
     for number, layer in enumerate(model.layers):
         if refiner is not None and number in refiner.layers:
             run.prune(number, refiner)
@@ -61,29 +71,61 @@ def prefill(
     if refiner is not None and refiner.trims:
         run.trim()
     states = model.norm(run.states)
-    return Prefilled(states, run.cache, run.positions, run.left, run.counts, embeds.shape[1])
+    after = int(positions[-1]) + 1
+    return Prefilled(states, run.cache, run.positions, run.left, run.counts, run.probes, after)
+
+
+@torch.no_grad()
+def proceed(model: Any, prefilled: Prefilled, embed: Tensor) -> Tensor:
+    """The state of one token more, 1 x 1 x hidden; the cache and the next position go on.
+
+    Args:
+        model: The same as in the prefill.
+        prefilled: What it left. Layers may remember different tokens; the new one sees them all.
+        embed: Of the token, 1 x 1 x hidden.
+    """
+    position = torch.tensor([[prefilled.next_position]], device=embed.device)
+    turns = model.rotary_emb(embed, position)
+    states = embed
+    for layer in model.layers:
+        out = layer(
+            states,
+            attention_mask=None,
+            position_ids=position,
+            past_key_values=prefilled.cache,
+            use_cache=True,
+            position_embeddings=turns,
+        )
+        states = out[0] if isinstance(out, tuple) else out
+    prefilled.next_position += 1
+    made: Tensor = model.norm(states)
+    return made
 
 
 class _Run:
     """A prefill in progress."""
 
-    def __init__(self, model: Any, embeds: Tensor, start: int, image: VisualTokens) -> None:
+    def __init__(
+        self, model: Any, embeds: Tensor, positions: Tensor, start: int, image: VisualTokens
+    ) -> None:
         self.model, self.start, self.image = model, start, image
         self.states = embeds
         self.before = embeds  # what the layer before read
-        self.positions = torch.arange(embeds.shape[1])
+        self.positions = positions
         self.left = np.arange(len(image))
         self.cache: Any = DynamicCache()
         self.counts: list[int] = []
+        self.probes: list[tuple[int, int]] = []
         self._at: list[int] = []  # the layers before which tokens went
         self._kept: list[np.ndarray] = []  # what stayed then, of the whole sequence
 
     def forward(self, layer: nn.Module) -> None:
         self.before, count = self.states, self.states.shape[1]
-        mask = torch.full((count, count), torch.finfo(self.states.dtype).min).triu(1)[None, None]
+        lowest = torch.finfo(self.states.dtype).min
+        mask = self.states.new_full((count, count), lowest).triu(1)[None, None]
         out = layer(
             self.states,
-            attention_mask=mask.to(self.states.dtype),
+            attention_mask=mask,
             position_ids=self.positions[None],
             past_key_values=self.cache,
             use_cache=True,
@@ -95,8 +137,8 @@ class _Run:
     def prune(self, number: int, refiner: LayerRefiner) -> None:
         count, stop = self.states.shape[1], self.start + len(self.left)
         rows = torch.arange(count - 1 if refiner.rows is Rows.LAST else stop, count)
-        attention = self._attention(self.model.layers[number - 1].self_attn, number - 1, rows)
-        seen = Seen(self.image, self.left, attention[:, self.start : stop].numpy())
+        attention = self._attention(number - 1, rows.to(self.states.device))
+        seen = Seen(self.image, self.left, attention[:, self.start : stop].cpu().numpy())
         plan = refiner.keep(number, seen)
         self.states = self._applied(plan, self.states[0], stop)[None]
         self.positions = self._applied(plan, self.positions.double()[:, None], stop)[:, 0].long()
@@ -109,7 +151,7 @@ class _Run:
         """Cuts the caches of the layers before each pruning to what is left at the end."""
         begin = 0
         for end, left in zip(self._at, left_at_the_end(self._kept), strict=True):
-            index = torch.from_numpy(left)
+            index = torch.from_numpy(left).to(self.states.device)
             for layer in self.cache.layers[begin:end]:
                 layer.keys, layer.values = layer.keys[:, :, index], layer.values[:, :, index]
             begin = end
@@ -118,19 +160,19 @@ class _Run:
         turns: tuple[Tensor, Tensor] = self.model.rotary_emb(self.states, self.positions[None])
         return turns
 
-    def _attention(self, block: Any, number: int, rows: Tensor) -> Tensor:
-        """What some rows gave each token in the layer before: the mean over its heads."""
-        read = self.model.layers[number].input_layernorm(self.before)
-        shape = (1, read.shape[1], -1, block.head_dim)
-        key = block.k_proj(read).view(shape).transpose(1, 2)
-        query = block.q_proj(read[:, rows]).view(1, len(rows), -1, block.head_dim).transpose(1, 2)
-        cosine, sine = self.model.rotary_emb(self.before, self.positions[None])
-        key, _ = apply_rotary_pos_emb(key, key, cosine, sine)
-        query, _ = apply_rotary_pos_emb(query, query, cosine[:, rows], sine[:, rows])
+    def _attention(self, number: int, rows: Tensor) -> Tensor:
+        """What some rows gave each token in a layer that has run: the mean over its heads."""
+        layer, key = self.model.layers[number], self.cache.layers[number].keys
+        block = layer.self_attn
+        query = block.q_proj(layer.input_layernorm(self.before[:, rows]))
+        query = query.view(1, len(rows), -1, block.head_dim).transpose(1, 2)
+        cosine, sine = self.model.rotary_emb(query, self.positions[None, rows])
+        query, _ = apply_rotary_pos_emb(query, query, cosine, sine)
         key = key.repeat_interleave(query.shape[1] // key.shape[1], dim=1)
         logits = query @ key.transpose(2, 3) * block.scaling
-        later = torch.arange(read.shape[1])[None] > rows[:, None]
+        later = torch.arange(key.shape[2], device=rows.device)[None] > rows[:, None]
         shares = logits.masked_fill(later, float("-inf")).softmax(-1)
+        self.probes.append((len(rows), key.shape[2]))
         made: Tensor = shares.mean(1)[0].float()
         return made
 
