@@ -1,16 +1,18 @@
 """G-Search finds, layer by layer, how few visual tokens a language model can do with.
 
 Which tokens matter hardly changes with depth, but how many are needed falls: a schedule, found once
-on a few examples, says how many each layer keeps. `blocks.schedules.greedy` finds it.
+on a few examples, says how many each layer keeps: `python -m tamis.models.train.g_search` finds it.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 from tamis.models.blocks.schedules import changes, check
 from tamis.models.blocks.topk import top_k
 from tamis.models.keep_plan import KeepPlan
 from tamis.models.refiners import LayerRefiner, Rows, Seen
+from tamis.models.schedule_file import read
 from tamis.models.types import Paper
 
 __all__ = ("GSearch",)
@@ -22,6 +24,7 @@ class GSearch(LayerRefiner):
 
     Attributes:
         rates: For each layer, the share of the image's tokens that it keeps; none rises.
+        schedule: A file of `tamis.models.schedule_file` that says so, instead.
     """
 
     paper: ClassVar = Paper(
@@ -30,19 +33,31 @@ class GSearch(LayerRefiner):
         "https://arxiv.org/abs/2412.00556",
     )
     checked: ClassVar = (
-        "greedy equals exhaustive search where fewer tokens never help; built from the paper"
+        "greedy equals exhaustive search where fewer tokens never help; built from the paper, for "
+        "which no code was found"
+    )
+    departs: ClassVar = (
+        "the first layer reads all tokens: attention in the layer before is what ranks them"
     )
     rows: ClassVar = Rows.TEXT
 
-    rates: tuple[float, ...]
+    rates: tuple[float, ...] = ()
+    schedule: str = ""
 
     def __post_init__(self) -> None:
-        check(self.rates)
+        if bool(self.rates) == bool(self.schedule):
+            raise ValueError("needs either rates or a schedule")
+        check(self.shares)  # a missing file is found now, not by a picture
+
+    @cached_property
+    def shares(self) -> tuple[float, ...]:
+        """The share of the image's tokens that each layer keeps."""
+        return self.rates or read(self.schedule, "g_search").rates
 
     @property
     def layers(self) -> tuple[int, ...]:
-        return changes(self.rates)
+        return changes(self.shares)
 
     def keep(self, layer: int, seen: Seen) -> KeepPlan:
-        kept = max(1, round(self.rates[layer] * len(seen.image)))
+        kept = max(1, round(self.shares[layer] * len(seen.image)))
         return KeepPlan.of_selected(top_k(seen.attention.sum(axis=0), min(kept, len(seen.left))))

@@ -1,7 +1,7 @@
 """P-Sigmoid meets a budget of visual tokens with shares that fall along a sigmoid of the depth.
 
-The curve's shape is found once by Bayesian optimisation on a few examples (`blocks.bayes`); its
-place follows from the budget.
+The curve's shape is found once by Bayesian optimisation on a few examples, which
+`python -m tamis.models.train.p_sigmoid` does; its place follows from the budget.
 """
 
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from tamis.models.blocks.schedules import changes, sigmoid_rates
 from tamis.models.blocks.topk import top_k
 from tamis.models.keep_plan import KeepPlan
 from tamis.models.refiners import LayerRefiner, Rows, Seen
+from tamis.models.schedule_file import read
 from tamis.models.types import Paper
 
 __all__ = ("PSigmoid",)
@@ -27,6 +28,8 @@ class PSigmoid(LayerRefiner):
         top: The share in the first layers, when the fall is deep in the model.
         bottom: The share in the last ones.
         steepness: Of the fall.
+        schedule: A file of `tamis.models.schedule_file` whose shares are taken; the settings above
+            count for nothing then.
     """
 
     paper: ClassVar = Paper(
@@ -35,7 +38,10 @@ class PSigmoid(LayerRefiner):
         "https://arxiv.org/abs/2412.00556",
     )
     checked: ClassVar = "properties: the shares fall, and are the budget on average"
-    departs: ClassVar = "the paper's curve has other parameters, which no code shows"
+    departs: ClassVar = (
+        "the paper's curve has other parameters, which no code shows; the first layer reads all "
+        "tokens, whatever its share"
+    )
     rows: ClassVar = Rows.TEXT
 
     depth: int = 32
@@ -43,6 +49,7 @@ class PSigmoid(LayerRefiner):
     top: float = 1.0
     bottom: float = 0.02
     steepness: float = 20.0
+    schedule: str = ""
 
     def __post_init__(self) -> None:
         if self.depth < 2:
@@ -51,10 +58,13 @@ class PSigmoid(LayerRefiner):
             raise ValueError("needs 0 < bottom <= budget <= top <= 1")
         if self.steepness < 0:
             raise ValueError(f"steepness must be at least 0, not {self.steepness}")
+        _ = self.rates  # a missing file is found now, not by a picture
 
     @cached_property
     def rates(self) -> tuple[float, ...]:
         """The share of the image's tokens that each layer keeps."""
+        if self.schedule:
+            return read(self.schedule, "p_sigmoid").rates
         return sigmoid_rates(
             self.depth,
             self.budget,
