@@ -2,6 +2,7 @@
 
 from tamis.models import catalog
 from tamis.models.encoders import Encoder
+from tamis.models.expanders import Expander
 from tamis.models.method import Method
 from tamis.models.refiners import Refiner
 from tamis.models.rerankers import Reranker
@@ -9,6 +10,7 @@ from tamis.models.retrievers import Retriever
 
 FAMILIES: dict[str, type[Method]] = {
     "Encoders": Encoder,
+    "Expanders": Expander,
     "Retrievers": Retriever,
     "Rerankers": Reranker,
     "Refiners": Refiner,

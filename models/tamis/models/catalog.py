@@ -19,6 +19,11 @@ def names(family: type[Method]) -> list[str]:
     return sorted(module.name for module in iter_modules(package.__path__))
 
 
+def name_of(method: Method) -> str:
+    """What `load` knows the method by."""
+    return type(method).__module__.rpartition(".")[2]
+
+
 def find(family: type[M], name: str) -> type[M]:
     """The method's class, importing only its own file.
 

@@ -12,9 +12,9 @@ import grpc.aio
 from tamis.models import catalog, instructions
 from tamis.models.encoders import Encoder, TokenEncoder
 from tamis.models.errors import SettingsError
-from tamis.models.refiners import TextRefiner, VisualRefiner
+from tamis.models.expanders import Expander, FeedbackExpander
 from tamis.models.rerankers import Reranker
-from tamis.models.retrievers import Retriever
+from tamis.models.retrievers import FusedRetriever, Retriever
 from tamis.models.runtimes.opening import ModelOpener
 from tamis.models.types import Head
 from tamis.server.admission import Admission
@@ -29,7 +29,7 @@ from tamis.server.metrics import Metrics
 from tamis.server.models import Models
 from tamis.server.oip import service as oip
 from tamis.server.pipeline import Pipeline, Stage
-from tamis.server.refining import Refine
+from tamis.server.retrieving import Retrieve
 from tamis.server.revision import Revision
 from tamis.server.services.collections import CollectionService
 from tamis.server.services.embedding import EmbeddingService
@@ -38,7 +38,7 @@ from tamis.server.services.refine import RefineService
 from tamis.server.services.rerank import RerankService
 from tamis.server.services.retrieval import RetrievalService
 from tamis.server.services.server import ServerService
-from tamis.server.stages import Rerank, Retrieve
+from tamis.server.stages import Rerank
 from tamis.server.store.opening import open_store
 from tamis.v1 import (
     collection_service_pb2_grpc,
@@ -190,8 +190,17 @@ def _pipeline(
         open_as={**opener.openers, TokenEncoder: encoders.token_encoder},
     )
     _known(reranker.needs, encoders.heads, f"{where}.rerank")
+    expander = _expander(table.expand, encoders.heads, opener, f"{where}.expand")
     stages: list[Stage] = [
-        Retrieve(retrieve.method, retriever, encoders, collections, retrieve.depth, reranker.needs)
+        Retrieve(
+            retrieve.method,
+            retriever,
+            encoders,
+            collections,
+            retrieve.depth,
+            reranker.needs,
+            expander,
+        )
     ]
     stages.append(Rerank(rerank.method, reranker, collections, rerank.depth))
 
@@ -226,15 +235,32 @@ def _pipeline(
             depth=refine.depth,
         )
     )
-    return Pipeline(stages)
+    return Pipeline(stages, stream=retrieve.stream)
+
+
+def _expander(
+    chosen: MethodSettings | None, heads: Mapping[str, Head], opener: ModelOpener, where: str
+) -> Expander | None:
+    if chosen is None:
+        return None
+    expander = catalog.load(
+        Expander,
+        chosen.method,
+        chosen.settings,
+        where=f"{where}.settings",
+        open_as=opener.openers,
+    )
+    if isinstance(expander, FeedbackExpander):
+        _known((expander.vector,), heads, where)
+    return expander
 
 
 def _check_spaces(retriever: Retriever, heads: Mapping[str, Head], where: str) -> None:
     """A query may be compared with an index vector of the same space only."""
     _known((*retriever.needs, *retriever.vectors), heads, where)
-    for part in getattr(retriever, "retrievers", ()):
-        _check_spaces(part, heads, where)
-    if hasattr(retriever, "retrievers"):
+    if isinstance(retriever, FusedRetriever):
+        for part in retriever.retrievers:
+            _check_spaces(part, heads, where)
         return
     spaces = {heads[name].space for name in (*retriever.needs, *retriever.vectors)}
     if len(spaces) > 1:

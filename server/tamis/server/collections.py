@@ -17,7 +17,7 @@ from tamis.models.errors import InputError
 from tamis.models.retrievers import Nearest, Plan
 from tamis.models.types import Head, Kind, Representation, Sparse
 from tamis.server.errors import MismatchError
-from tamis.server.plans import nearest_of
+from tamis.server.plans import nearest_of, read
 from tamis.server.revision import Revision
 from tamis.server.store import CollectionSchema, VectorStore
 from tamis.server.store.pictures import PictureStore
@@ -154,11 +154,13 @@ class Collections:
         Raises:
             MismatchError: The collection lacks a vector, or another encoder made it.
         """
+        for vector in read(plan):
+            self._check_vector(name, schema, vector)
         for nearest in nearest_of(plan):
-            self._check_vector(name, schema, nearest)
+            self._check_vector(name, schema, nearest.vector)
+            _check_length(name, schema, nearest)
 
-    def _check_vector(self, name: str, schema: CollectionSchema, nearest: Nearest) -> None:
-        vector = nearest.vector
+    def _check_vector(self, name: str, schema: CollectionSchema, vector: str) -> None:
         if vector not in schema.vectors and vector not in schema.sparse:
             known = ", ".join(sorted({*schema.vectors, *schema.sparse}))
             raise MismatchError(f"collection {name!r} does not index {vector!r}; it has: {known}")
@@ -171,12 +173,6 @@ class Collections:
                 f"collection {name!r} holds {vector!r} of an encoder with fingerprint {indexed}; "
                 f"this server's has {ours}: index the documents again"
             )
-        if not isinstance(nearest.query, Sparse) and vector in schema.vectors:
-            dim, size = nearest.query.shape[-1], schema.vectors[vector].size
-            if dim != size:
-                raise MismatchError(
-                    f"query has {dim} dimensions; {vector!r} of {name!r} has {size}"
-                )
 
     def _fingerprint(self, vector: str) -> str:
         return self._fingerprints.get(vector.partition(".")[0], "")
@@ -237,6 +233,16 @@ class Collections:
             same = models.FieldCondition(key="image", match=models.MatchValue(value=digest))
             if not await self.store.count(name, models.Filter(must=[same])):
                 await pictures.discard(digest)
+
+
+def _check_length(name: str, schema: CollectionSchema, nearest: Nearest) -> None:
+    if isinstance(nearest.query, Sparse) or nearest.vector not in schema.vectors:
+        return
+    dim, size = nearest.query.shape[-1], schema.vectors[nearest.vector].size
+    if dim != size:
+        raise MismatchError(
+            f"query has {dim} dimensions; {nearest.vector!r} of {name!r} has {size}"
+        )
 
 
 def point_id(document_id: str) -> str:

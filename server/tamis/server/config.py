@@ -115,11 +115,14 @@ class RetrieveSettings:
         method: A retriever's name.
         settings: That method's own.
         depth: Candidates that it finds for the next stage, at least `k`.
+        stream: Whether a method of several retrievers shows everybody what the first of them found,
+            as a partial result, while the others search; else only to requests that ask for it.
     """
 
     method: str
     settings: dict[str, Any] = field(default_factory=dict)
     depth: int = 100
+    stream: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.depth <= 10_000:
@@ -170,9 +173,17 @@ class RefineSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineSettings:
-    """What a search goes through."""
+    """What a search goes through.
+
+    Attributes:
+        expand: The expander that rewrites the query for the first stage; unset for none.
+        retrieve: The first stage.
+        rerank: The second stage.
+        refine: The third stage.
+    """
 
     retrieve: RetrieveSettings
+    expand: MethodSettings | None = None
     rerank: RerankSettings = field(default_factory=RerankSettings)
     refine: RefineSettings = field(default_factory=lambda: RefineSettings(depth=0))
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType, TracebackType
 from typing import Self, cast
@@ -163,7 +163,7 @@ class Encoders:
             sources.add(source)
         # The pixels have done their work; those who read images are given them by name.
         seen = Content(text=content.text, instruction=content.instruction)
-        return Query(seen, found), next((s for s in _SLOWEST if s in sources), None)
+        return Query(seen, found), slowest(sources)
 
     def check(self, name: str, content: RawContent, *, where: str) -> None:
         """Refuses a content that the encoder cannot read.
@@ -241,6 +241,12 @@ class Encoders:
         leaving = asyncio.create_task(old.finish())
         self._leaving.add(leaving)
         leaving.add_done_callback(self._leaving.discard)
+
+
+def slowest(sources: Iterable[Source | None]) -> Source | None:
+    """Of where several representations came from, the one that took longest; None for nowhere."""
+    there = set(sources)
+    return next((source for source in _SLOWEST if source in there), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from tamis.server.errors import MismatchError, NotFoundError
 from tamis.server.loading import below, open_encoder, takes
 from tamis.server.pipeline import Pipeline
 from tamis.server.refining import Refine
-from tamis.server.stages import Rerank, Retrieve
+from tamis.server.retrieving import Retrieve
+from tamis.server.stages import Rerank
 
 logger = logging.getLogger(__name__)
 

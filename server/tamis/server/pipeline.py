@@ -81,6 +81,7 @@ class StageDone:
             model's calls were short.
         partial: Whether it goes on, and another result of it follows.
         settled: The ranks of a partial result that can no longer change.
+        method: What made a partial result, where that is not the stage's own method.
     """
 
     stage: Stage
@@ -91,6 +92,7 @@ class StageDone:
     shortened: bool = False
     partial: bool = False
     settled: range = range(0)
+    method: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +115,14 @@ class Pipeline:
 
     `run` writes its events through `emit` and goes on only when an event has been written, so the
     first result is on its way before the second stage begins.
+
+    Attributes:
+        stages: In order.
+        stream: Whether everybody sees the first stage's partial results, not only those who ask.
     """
 
     stages: Sequence[Stage]
+    stream: bool = False
 
     def stage(self, of: type[S]) -> S:
         """The stage of that class."""
@@ -141,8 +148,8 @@ class Pipeline:
             try:
                 share = _share(stage, later, search, deadline)
                 async with _Partial(emit, StageDone(stage, search, search, 0, share.size)) as part:
-                    wanted = part.report if search.options.partial_results else None
-                    after = await _bounded(stage, share, wanted)
+                    shown = search.options.partial_results or (self.stream and number == 0)
+                    after = await _bounded(stage, share, part.report if shown else None)
             except Exception as error:
                 if number == 0:
                     raise
@@ -188,11 +195,16 @@ class _Partial:
         self._started = time.perf_counter()
         self._writing: asyncio.Future[None] | None = None
 
-    def report(self, search: Search, settled: range) -> None:
+    def report(self, search: Search, settled: range, method: str = "") -> None:
         if self._writing is None or self._writing.done():
             seconds = time.perf_counter() - self._started
             event = replace(
-                self._first, search=search, seconds=seconds, partial=True, settled=settled
+                self._first,
+                search=search,
+                seconds=seconds,
+                partial=True,
+                settled=settled,
+                method=method,
             )
             self._writing = asyncio.ensure_future(self._emit(event))
 

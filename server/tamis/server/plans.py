@@ -1,33 +1,78 @@
-"""A retriever's plan in the store's words."""
+"""A retriever's plan in the store's words; what no index engine can do, done with what it finds."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from qdrant_client import models
 
-from tamis.models.retrievers import Nearest, Plan, ReciprocalRanks
-from tamis.models.types import Representation, Sparse
+from tamis.models.retrievers import (
+    DistributionBased,
+    Fusion,
+    Nearest,
+    Plan,
+    ReciprocalRanks,
+    Scored,
+    WeightedScores,
+)
+from tamis.models.types import Candidate, Representation, Sparse
 from tamis.server.store import VectorStore
+from tamis.server.tasks import together
+
+Found = list[models.ScoredPoint]
 
 
 async def ask(
     store: VectorStore, collection: str, plan: Plan, where: models.Filter | None
-) -> list[models.ScoredPoint]:
+) -> Found:
     """What the store finds by this plan, best first. The filter holds in every part of it."""
-    using, exact = _field(plan)
-    return await store.query(
-        collection,
-        _order(plan),
-        limit=plan.limit,
-        using=using,
-        prefetch=_prefetches(plan, where),
-        where=where,
-        exact=exact,
+    if _in_engine(plan):
+        using, exact = _field(plan)
+        return await store.query(
+            collection,
+            _order(plan),
+            limit=plan.limit,
+            using=using,
+            prefetch=_prefetches(plan, where),
+            where=where,
+            exact=exact,
+        )
+    rankings = await together(*(ask(store, collection, part, where) for part in plan.prefetch))
+    match plan.order:
+        case Nearest() as order:
+            found = {point.id: point for ranking in rankings for point in ranking}
+            among = models.Filter(must=[models.HasIdCondition(has_id=[*found])])
+            alone = Plan(replace(order, exact=True), plan.limit)
+            return await ask(store, collection, alone, among) if found else []
+        case Scored() as order:
+            return await _scored(store, collection, order, rankings, plan.limit)
+        case ReciprocalRanks() | DistributionBased() | WeightedScores() as order:
+            return fuse(order, rankings, plan.limit)
+        case order:
+            raise TypeError(f"nothing orders by {type(order).__name__}")
+
+
+def fuse(fusion: Fusion, rankings: Sequence[Found], limit: int) -> Found:
+    """The `limit` best of several rankings together; equals are in the ids' order."""
+    points = {str(point.id): point for ranking in rankings for point in ranking}
+    scores = fusion.fused(
+        [[(str(point.id), point.score) for point in ranking] for ranking in rankings]
     )
+    best = sorted(scores, key=lambda name: (-scores[name], name))[:limit]
+    return [points[name].model_copy(update={"score": scores[name]}) for name in best]
 
 
 def nearest_of(plan: Plan) -> list[Nearest]:
     """Every comparison with an index vector that the plan makes."""
     own = [plan.order] if isinstance(plan.order, Nearest) else []
     return own + [nearest for part in plan.prefetch for nearest in nearest_of(part)]
+
+
+def read(plan: Plan) -> list[str]:
+    """The index vectors that the plan's scorers are brought."""
+    own = plan.order.vectors if isinstance(plan.order, Scored) else ()
+    return [*own, *(name for part in plan.prefetch for name in read(part))]
 
 
 def vector(value: Representation) -> models.SparseVector | np.ndarray:
@@ -37,12 +82,60 @@ def vector(value: Representation) -> models.SparseVector | np.ndarray:
     return value
 
 
+def representation(stored: object) -> Representation:
+    """What the store has as a representation."""
+    if isinstance(stored, models.SparseVector):
+        order = np.argsort(stored.indices)
+        indices = np.asarray(stored.indices, dtype=np.int64)
+        return Sparse(indices[order], np.asarray(stored.values, dtype=np.float32)[order])
+    return np.asarray(stored, dtype=np.float32)
+
+
+async def _scored(
+    store: VectorStore, collection: str, order: Scored, rankings: Sequence[Found], limit: int
+) -> Found:
+    points = {str(point.id): point for ranking in rankings for point in ranking}
+    records = await store.retrieve(collection, [*points], vectors=order.vectors)
+    candidates = [
+        Candidate(
+            str(record.id),
+            0.0,
+            representations={
+                name: representation(value)
+                for name, value in record.vector.items()
+                if name in order.vectors
+            },
+        )
+        for record in records
+        if isinstance(record.vector, dict)
+    ]
+    if not candidates:
+        return []
+    scores = await asyncio.to_thread(order.scorer.score, order.query, candidates)
+    ranked = sorted(
+        (-float(score), candidate.document_id)
+        for candidate, score in zip(candidates, scores, strict=True)
+        if np.isfinite(score)
+    )
+    return [points[name].model_copy(update={"score": -score}) for score, name in ranked[:limit]]
+
+
+def _in_engine(plan: Plan) -> bool:
+    """Whether an index engine has all that the plan asks for."""
+    own = isinstance(plan.order, Nearest | ReciprocalRanks | DistributionBased)
+    return own and all(_in_engine(part) for part in plan.prefetch)
+
+
 def _order(plan: Plan) -> models.Query:
     match plan.order:
         case Nearest(query=query):
             return models.NearestQuery.model_construct(nearest=vector(query))
         case ReciprocalRanks(k=k):
             return models.RrfQuery(rrf=models.Rrf(k=k + 1))  # Qdrant counts ranks from 0
+        case DistributionBased():
+            return models.FusionQuery(fusion=models.Fusion.DBSF)
+        case order:
+            raise TypeError(f"no index engine orders by {type(order).__name__}")
 
 
 def _field(plan: Plan) -> tuple[str | None, bool]:

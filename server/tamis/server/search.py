@@ -1,10 +1,10 @@
 """The values that a search is made of, on its way through the pipeline."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Any
+from typing import Any, Protocol
 
 from qdrant_client import models
 
@@ -99,6 +99,7 @@ class Search:
         content: The query as it arrived, or None where only representations came.
         k: Hits that each stage returns, at most.
         given: Ready-made representations of the query, by name.
+        others: Other wordings of the query, which are searched beside it.
         where: Which documents may be found.
         options: What the request changes.
         query: The query with its representations, once it is encoded.
@@ -108,14 +109,15 @@ class Search:
         source: Where the query's representations came from.
         warnings: What the caller should know.
         clock: The present stage's time and cost.
-        report: Takes a result of the present stage that is not its last, and the ranks of it that
-            can no longer change; None where nobody wants it.
+        report: Takes a result of the present stage that is not its last; None where nobody wants
+            it.
     """
 
     collection: str
     content: RawContent | None
     k: int
     given: Mapping[str, Representation] = field(default_factory=dict)
+    others: tuple[RawContent, ...] = ()
     where: models.Filter | None = None
     options: SearchOptions = SearchOptions()
     query: Query | None = None
@@ -128,4 +130,15 @@ class Search:
     report: "Report | None" = None
 
 
-Report = Callable[[Search, range], None]
+class Report(Protocol):
+    """Takes results of a stage that goes on."""
+
+    def __call__(self, search: Search, settled: range, method: str = "") -> None:
+        """A result on the way.
+
+        Args:
+            search: What there is so far.
+            settled: The ranks that can no longer change.
+            method: What made it, where that is not the stage's own method.
+        """
+        ...

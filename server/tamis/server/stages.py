@@ -1,20 +1,18 @@
-"""The stages that rank: retrieve and rerank."""
+"""The second stage: orders the best candidates again."""
 
 import math
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from qdrant_client import models
 
-from tamis.models.errors import ImageError, InputError, TamisError
+from tamis.models.errors import ImageError
 from tamis.models.rerankers import Ranking, Reranker
-from tamis.models.retrievers import Plan, Retriever
-from tamis.models.types import Candidate, Content, Kind, Query, Representation, Sparse
-from tamis.server.cache.embeddings import Source
+from tamis.models.retrievers import Plan
+from tamis.models.types import Candidate, Content, Query
 from tamis.server.collections import Collections, point_id
 from tamis.server.content import RawContent
-from tamis.server.encoders import Encoders
 from tamis.server.pace import Pace
 from tamis.server.pipeline import SkipStage
 from tamis.server.plans import ask
@@ -22,117 +20,6 @@ from tamis.server.reranking import best_ranking
 from tamis.server.search import Search
 from tamis.server.tasks import together
 from tamis.v1 import stage_pb2 as pb
-
-
-@dataclass(frozen=True, slots=True)
-class Retrieve:
-    """Encodes the query, plans the search and asks the index.
-
-    Attributes:
-        also: Representations that later stages will want: the same forward pass makes them.
-        index_pace: How long the index takes.
-    """
-
-    name: str
-    retriever: Retriever
-    encoders: Encoders
-    collections: Collections
-    depth: int
-    also: Collection[str] = ()
-    pace: Pace = field(default_factory=Pace)
-    index_pace: Pace = field(default_factory=Pace)
-
-    @property
-    def kind(self) -> pb.Stage.ValueType:
-        return pb.STAGE_RETRIEVE
-
-    @property
-    def method(self) -> str:
-        return self.name
-
-    def time_s(self, search: Search) -> float | None:
-        return None
-
-    def size(self, search: Search) -> int:
-        return max(search.k, search.options.retrieve_depth or self.depth)
-
-    def shortened(self, search: Search, size: int) -> Search | None:
-        return None  # an index takes hardly less time for fewer
-
-    async def __call__(self, search: Search) -> Search:
-        collection = await self.collections.schema(search.collection)
-        started = time.perf_counter()
-        query, source = await self._encoded(search)
-        search.clock.encode_s += time.perf_counter() - started
-        plan = self.retriever.plan(query, self.size(search))
-        if plan is None:
-            raise InputError(
-                f"query: {self.name} needs one of {', '.join(self.retriever.needs)}; this query "
-                f"gives {', '.join(query.representations) or 'none'}"
-            )
-        self.collections.check(search.collection, collection, plan)
-        started = time.perf_counter()
-        points = await ask(self.collections.store, search.collection, plan, search.where)
-        search.clock.index_s += time.perf_counter() - started
-        self.index_pace.took(self.size(search), search.clock.index_s)
-        payloads = {point.payload["id"]: point.payload for point in points if point.payload}
-        candidates = [
-            Candidate(point.payload["id"], point.score, Content(text=point.payload.get("text")))
-            for point in points
-            if point.payload
-        ]
-        # Fused ranks are often equal, and an engine gives equals in any order.
-        candidates.sort(key=lambda candidate: (-candidate.score, candidate.document_id))
-        return replace(
-            search,
-            query=query,
-            source=source,
-            candidates=candidates,
-            payloads=payloads,
-            warnings=await self._warnings(search),
-        )
-
-    async def _warnings(self, search: Search) -> tuple[TamisError, ...]:
-        if search.content is None:
-            return ()
-        names = await self.encoders.truncating(search.content, self.retriever.needs)
-        return tuple(InputError(f"query.text: {n} does not read it to its end") for n in names)
-
-    async def _encoded(self, search: Search) -> tuple[Query, Source | None]:
-        if search.given:
-            self._check(search.given)
-        if search.content is None:
-            return Query(Content(), search.given), None
-        needed = {*self.retriever.needs, *self.also} - search.given.keys()
-        # An encoding without time to search for it is of no use.
-        deadline = search.clock.deadline - self.index_pace.seconds(self.size(search))
-        query, source = await self.encoders.query(
-            search.content,
-            needed,
-            policy=search.options.policy,
-            bulk=search.options.bulk,
-            deadline=deadline,
-        )
-        return replace(query, representations={**query.representations, **search.given}), source
-
-    def _check(self, given: Mapping[str, Representation]) -> None:
-        heads = self.encoders.heads
-        for name, value in given.items():
-            if name not in heads:
-                raise InputError(
-                    f"representations[{name!r}]: not one of {', '.join(sorted(heads))}"
-                )
-            kind = heads[name].kind
-            if isinstance(value, Sparse) != (kind is Kind.SPARSE):
-                raise InputError(f"representations[{name!r}]: needs to be {kind}")
-            if isinstance(value, Sparse):
-                continue
-            axes, dim = 1 if kind is Kind.DENSE else 2, heads[name].dim
-            if value.ndim != axes or value.shape[-1] != dim:
-                raise InputError(
-                    f"representations[{name!r}]: has shape {list(value.shape)}; needs {axes} axes, "
-                    f"the last one of {dim}"
-                )
 
 
 @dataclass(frozen=True, slots=True)

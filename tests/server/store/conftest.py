@@ -27,6 +27,26 @@ def listed(vector: Any) -> Any:
     return vector.tolist() if isinstance(vector, np.ndarray) else vector
 
 
+def _ids(points: Sequence[models.PointVectors]) -> list[str]:
+    return [str(point.id) for point in points]
+
+
+def plain(query: Any) -> Any:
+    """A query, or a prefetch with those below it, whose vectors are lists."""
+    if isinstance(query, models.Prefetch):
+        below: Any = query.prefetch or []
+        parts = [plain(part) for part in (below if isinstance(below, list) else [below])]
+        made = {"query": plain(query.query), "prefetch": parts or None}
+        return query.model_copy(update=made)
+    if not isinstance(query, models.NearestQuery):
+        return listed(query)
+    nearest: Any = query.nearest
+    if isinstance(nearest, models.SparseVector):
+        indices, values = listed(nearest.indices), listed(nearest.values)
+        nearest = models.SparseVector(indices=list(indices), values=list(values))
+    return models.NearestQuery(nearest=listed(nearest), mmr=query.mmr)
+
+
 class LocalStore:
     """qdrant-client's own reading of the query model: brute force in numpy, in memory."""
 
@@ -125,9 +145,9 @@ class LocalStore:
         await self._known(collection)
         response = await self._client.query_points(
             collection,
-            query=query,
+            query=plain(query),
             using=using,
-            prefetch=list(prefetch) or None,
+            prefetch=[plain(part) for part in prefetch] or None,
             query_filter=where,
             limit=limit,
             with_vectors=list(vectors),

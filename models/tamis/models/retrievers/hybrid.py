@@ -3,23 +3,22 @@
 Ranks need no common scale, so lexical, dense and late-interaction searches fuse as they are.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
-from tamis.models.retrievers import Plan, ReciprocalRanks, Retriever
-from tamis.models.types import Paper, Query
+from tamis.models.retrievers import FusedRetriever, Fusion, ReciprocalRanks
+from tamis.models.types import Paper
 
 __all__ = ("Hybrid",)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hybrid(Retriever):
+class Hybrid(FusedRetriever):
     """Documents by the sum of 1 / (k + rank) over the retrievers that find them.
 
     Attributes:
-        retrievers: Whose rankings are fused; those to which a query gives nothing are left out.
         k: How little the first ranks stand out.
-        depth: How many documents each retriever gives, at least; never fewer than are asked for.
     """
 
     paper: ClassVar = Paper(
@@ -27,33 +26,14 @@ class Hybrid(Retriever):
         2009,
         "https://doi.org/10.1145/1571941.1572114",
     )
-    checked: ClassVar = "the shape of the plan: the index engine fuses"
+    checked: ClassVar = "the formula, on the embedded engine and on Qdrant's local mode"
 
-    retrievers: tuple[Retriever, ...]
     k: int = 60
-    depth: int = 100
 
     def __post_init__(self) -> None:
-        if not self.retrievers:
-            raise ValueError("retrievers must name at least one")
+        super().__post_init__()
         if self.k < 1:
             raise ValueError(f"k must be at least 1, not {self.k}")
-        if self.depth < 1:
-            raise ValueError(f"depth must be at least 1, not {self.depth}")
 
-    @property
-    def vectors(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(name for part in self.retrievers for name in part.vectors))
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(name for part in self.retrievers for name in part.needs))
-
-    def plan(self, query: Query, limit: int) -> Plan | None:
-        depth = max(limit, self.depth)
-        plans = [plan for part in self.retrievers if (plan := part.plan(query, depth))]
-        if not plans:
-            return None
-        if len(plans) == 1:  # a fusion of one would only lose its scores
-            return replace(plans[0], limit=limit)
-        return Plan(ReciprocalRanks(self.k), limit, tuple(plans))
+    def fusion(self, there: Sequence[int]) -> Fusion:
+        return ReciprocalRanks(self.k)

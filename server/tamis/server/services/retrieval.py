@@ -215,7 +215,7 @@ class _Responses:
         timing.encode_us, timing.index_us = _us(clock.encode_s), _us(clock.index_s)
         timing.model_us = _us(clock.model_s)
         timing.model_calls, timing.model_tokens = clock.calls, clock.tokens
-        result.method, result.depth = event.stage.method, event.depth
+        result.method, result.depth = event.method or event.stage.method, event.depth
         result.shortened, result.message = event.shortened, clock.cut_off
         result.partial = event.partial
 

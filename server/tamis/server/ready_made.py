@@ -1,0 +1,28 @@
+"""Representations that a caller brings instead of letting the server make them."""
+
+from collections.abc import Mapping
+
+from tamis.models.errors import InputError
+from tamis.models.types import Head, Kind, Representation, Sparse
+
+
+def check(given: Mapping[str, Representation], heads: Mapping[str, Head]) -> None:
+    """Refuses what none of the encoders could have made.
+
+    Raises:
+        InputError: A name is unknown, or a representation is of another kind or length.
+    """
+    for name, value in given.items():
+        if name not in heads:
+            raise InputError(f"representations[{name!r}]: not one of {', '.join(sorted(heads))}")
+        kind = heads[name].kind
+        if isinstance(value, Sparse) != (kind is Kind.SPARSE):
+            raise InputError(f"representations[{name!r}]: needs to be {kind}")
+        if isinstance(value, Sparse):
+            continue
+        axes, dim = 1 if kind is Kind.DENSE else 2, heads[name].dim
+        if value.ndim != axes or value.shape[-1] != dim:
+            raise InputError(
+                f"representations[{name!r}]: has shape {list(value.shape)}; needs {axes} axes, "
+                f"the last one of {dim}"
+            )
