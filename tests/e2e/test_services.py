@@ -168,10 +168,3 @@ def test_supplied_documents_must_be_there_and_differ(
     asked = refine.RefineRequest(documents=documents)
     with pytest.raises(grpc.RpcError, match=message):
         RefineServiceStub(channel).Refine(asked)
-
-
-def test_what_is_not_there_yet_says_so(channel: grpc.Channel) -> None:
-    with pytest.raises(grpc.RpcError) as caught:
-        list(RefineServiceStub(channel).GetContext(refine.GetContextRequest(handle="x")))
-    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
-    assert "contexts are not kept yet" in str(caught.value.details())

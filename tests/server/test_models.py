@@ -16,6 +16,7 @@ from tamis.models.refiners.uniform import Uniform
 from tamis.models.rerankers.identity import Identity
 from tamis.models.retrievers.dense import Dense
 from tamis.models.types import Query
+from tamis.server.cache.contexts import ContextCache
 from tamis.server.cache.embeddings import EmbeddingCache
 from tamis.server.collections import Collections
 from tamis.server.config import (
@@ -108,6 +109,8 @@ async def serving(settings: ServerSettings) -> AsyncIterator[Served]:
                 encoders=encoders,
                 collections=collections,
                 depth=1,
+                contexts=ContextCache(settings.cache),
+                ttl_s=60,
             ),
         ]
         pipeline = Pipeline(stages)

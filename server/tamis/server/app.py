@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import grpc.aio
 
 from tamis.models import catalog, instructions
+from tamis.models.contexts.writer import ContextWriter
 from tamis.models.encoders import Encoder, TokenEncoder
 from tamis.models.errors import SettingsError
 from tamis.models.expanders import Expander, FeedbackExpander
@@ -18,13 +18,14 @@ from tamis.models.retrievers import FusedRetriever, Retriever
 from tamis.models.runtimes.opening import ModelOpener
 from tamis.models.types import Head
 from tamis.server.admission import Admission
+from tamis.server.cache.contexts import ContextCache
 from tamis.server.cache.embeddings import EmbeddingCache
 from tamis.server.collections import Collections
 from tamis.server.config import MethodSettings, PipelineSettings, ServerSettings
 from tamis.server.encoders import Encoders
 from tamis.server.errors import DeadlineError, OverloadedError
 from tamis.server.ingest import Ingest
-from tamis.server.loading import open_encoder
+from tamis.server.loading import open_encoder, open_refine
 from tamis.server.metrics import Metrics
 from tamis.server.models import Models
 from tamis.server.oip import service as oip
@@ -60,6 +61,7 @@ class App:
     collections: Collections
     pipelines: Mapping[str, Pipeline]
     cache: EmbeddingCache
+    contexts: ContextCache
     ingest: Ingest
     models: Models
     metrics: Metrics
@@ -90,11 +92,12 @@ class App:
             RerankService(self.pipelines, self.encoders, limits, admission), server
         )
         refine_service_pb2_grpc.add_RefineServiceServicer_to_server(
-            RefineService(self.pipelines, limits, admission), server
+            RefineService(self.pipelines, self.contexts, limits, admission), server
         )
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(self.models), server)
         server_service_pb2_grpc.add_ServerServiceServicer_to_server(
-            ServerService(self.settings, self.pipelines, self.cache, drain), server
+            ServerService(self.settings, self.pipelines, (self.cache, self.contexts), drain),
+            server,
         )
         oip.add_to(
             server,
@@ -126,7 +129,9 @@ async def open_app(settings: ServerSettings, metrics: Metrics | None = None) -> 
             settings.cache, personal=(DeadlineError, OverloadedError), metrics=metrics
         )
         stack.push_async_callback(cache.close)
-        await cache.warm_up()
+        contexts = ContextCache(settings.cache, alone=settings.workers == 1, metrics=metrics)
+        stack.push_async_callback(contexts.close)
+        await asyncio.gather(cache.warm_up(), contexts.warm_up())
         encoders = await stack.enter_async_context(Encoders(loaded, cache, settings.batch, metrics))
         # Settings are checked before the index starts: a typing error should cost no second.
         unknown = [name for name in settings.store.vectors if name not in encoders.heads]
@@ -142,13 +147,14 @@ async def open_app(settings: ServerSettings, metrics: Metrics | None = None) -> 
             revision=await asyncio.to_thread(Revision, folder / "revision"),
             default=settings.store.vectors,
         )
-        pipelines = await asyncio.to_thread(_pipelines, settings, encoders, collections)
+        pipelines = await asyncio.to_thread(_pipelines, settings, encoders, collections, contexts)
         yield App(
             settings=settings,
             encoders=encoders,
             collections=collections,
             pipelines=pipelines,
             cache=cache,
+            contexts=contexts,
             ingest=Ingest(encoders, collections, settings.limits),
             models=Models(settings, encoders, collections, pipelines),
             metrics=metrics or Metrics(),
@@ -160,11 +166,14 @@ def _load_encoders(settings: ServerSettings) -> dict[str, Encoder]:
 
 
 def _pipelines(
-    settings: ServerSettings, encoders: Encoders, collections: Collections
+    settings: ServerSettings,
+    encoders: Encoders,
+    collections: Collections,
+    contexts: ContextCache,
 ) -> dict[str, Pipeline]:
     opener = ModelOpener(threads=settings.threads)  # one, so that pipelines share their models
     return {
-        name: _pipeline(name, table, encoders, collections, opener)
+        name: _pipeline(name, table, encoders, collections, contexts, opener)
         for name, table in settings.pipelines.items()
     }
 
@@ -174,6 +183,7 @@ def _pipeline(
     table: PipelineSettings,
     encoders: Encoders,
     collections: Collections,
+    contexts: ContextCache,
     opener: ModelOpener,
 ) -> Pipeline:
     where = f"pipelines.{name}"
@@ -204,35 +214,14 @@ def _pipeline(
     ]
     stages.append(Rerank(rerank.method, reranker, collections, rerank.depth))
 
-    def token_encoder(chosen: object) -> TokenEncoder:
-        try:
-            return encoders.token_encoder(str(chosen))
-        except SettingsError as error:
-            raise SettingsError(f"{where}.refine: {error}") from error
-
-    def refiner(family: type[Any], chosen: MethodSettings | None) -> Any:
-        if chosen is None:
-            return None
-        return catalog.load(
-            family,
-            chosen.method,
-            chosen.settings,
-            where=f"{where}.refine.{chosen.method}",
-            open_as={TokenEncoder: token_encoder},
-        )
-
-    if refine.visual and refine.encoder not in encoders.names:
-        raise SettingsError(f"{where}.refine.encoder: {refine.encoder!r} is not an encoder")
     stages.append(
-        Refine(
-            visual=refiner(VisualRefiner, refine.visual),
-            visual_name=refine.visual.method if refine.visual else "",
-            text=refiner(TextRefiner, refine.text),
-            text_name=refine.text.method if refine.text else "",
-            encoder=refine.encoder,
-            encoders=encoders,
-            collections=collections,
-            depth=refine.depth,
+        open_refine(
+            refine,
+            f"{where}.refine",
+            encoders,
+            collections,
+            contexts,
+            opener.openers[ContextWriter],
         )
     )
     return Pipeline(stages, stream=retrieve.stream)

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tamis.models.contexts.key_values import PositionMode
+from tamis.models.contexts.precision import Precision
 from tamis.models.errors import SettingsError
 from tamis.models.settings import build
 from tamis.server.cache.settings import CacheSettings
@@ -95,8 +97,19 @@ class StoreSettings:
     Attributes:
         url: Empty for the embedded engine, else a Qdrant cluster's gRPC address, as in
             ``http://qdrant:6334``.
-        folder: Where the embedded engine and the pictures live.
+        folder: Where the embedded engine, the pictures and the snapshots live.
         timeout_s: How long one call to the index may take, in seconds.
+        api_key: What the cluster wants to see; empty for none.
+        ca_file: The authorities that TLS to the cluster trusts, as PEM; empty for the system's.
+        consistency: How many of a cluster's replicas a read asks: a number, or ``majority``,
+            ``quorum`` or ``all``; empty for one.
+        ordering: How a cluster orders writes: ``weak``, ``medium`` or ``strong``; empty for weak.
+        attempts: How often a call to an index that cannot be reached is made, at most.
+        max_queued: Calls that wait for the embedded engine; the next one is refused.
+        hung_after_s: How long the embedded engine may give no sign before it is started again, in
+            seconds.
+        min_free_bytes: What writes to the embedded engine leave free of its disk: without it, its
+            process could not even be started again.
         vectors: The representations that a new collection indexes, as `encoder.head`; empty for
             all that the encoders make.
     """
@@ -104,7 +117,34 @@ class StoreSettings:
     url: str = ""
     folder: str = "artifacts/data"
     timeout_s: float = 30.0
+    api_key: str = ""
+    ca_file: str = ""
+    consistency: str = ""
+    ordering: str = ""
+    attempts: int = 5
+    max_queued: int = 1_024
+    hung_after_s: float = 30.0
+    min_free_bytes: int = 256 << 20
     vectors: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.timeout_s <= 0 or self.hung_after_s <= 0:
+            raise ValueError("timeout_s and hung_after_s must be above 0")
+        if not 1 <= self.attempts <= 5:
+            raise ValueError(f"attempts must be from 1 to 5, not {self.attempts}")
+        if self.max_queued < 1:
+            raise ValueError(f"max_queued must be at least 1, not {self.max_queued}")
+        if self.min_free_bytes < 0:
+            raise ValueError(f"min_free_bytes must be at least 0, not {self.min_free_bytes}")
+        words = ("", "majority", "quorum", "all")
+        if self.consistency not in words and not (
+            self.consistency.isdecimal() and int(self.consistency)
+        ):
+            raise ValueError(
+                f"consistency must be a number, majority, quorum or all, not {self.consistency!r}"
+            )
+        if self.ordering not in ("", "weak", "medium", "strong"):
+            raise ValueError(f"ordering must be weak, medium or strong, not {self.ordering!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +189,38 @@ class RerankSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeyValueSettings:
+    """Texts as what a language model remembers of them.
+
+    Attributes:
+        method: The refiner that chooses which of its tokens stay, such as ``keydiff``.
+        settings: That method's own.
+        model: The language model that reads them: a checkpoint's folder, or a table as a method's
+            `model` is. It needs the extra `torch`.
+        keys: How the cache's keys are stored: ``float32``, ``bfloat16``, ``int8`` or
+            ``float8_e4m3``.
+        values: The same of its values.
+        positions: Where the keys are turned to: ``original``, ``shifted`` or ``packed``; see
+            `tamis.models.contexts.key_values`.
+    """
+
+    method: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    model: Any
+    keys: str = Precision.BFLOAT16.value
+    values: str = Precision.INT8.value
+    positions: str = PositionMode.ORIGINAL.value
+
+    def __post_init__(self) -> None:
+        known = {"keys": Precision, "values": Precision, "positions": PositionMode}
+        for name, words in known.items():
+            if getattr(self, name) not in list(words):
+                raise ValueError(
+                    f"{name} must be one of {', '.join(words)}, not {getattr(self, name)!r}"
+                )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RefineSettings:
     """The third stage.
 
@@ -156,17 +228,25 @@ class RefineSettings:
         visual: The refiner of images; unset leaves images out of the context.
         encoder: The encoder that makes the visual tokens.
         text: The refiner of texts; unset passes texts on whole.
+        key_values: Turns the texts that are left into a language model's key-value cache.
         depth: Documents that become context; 0 turns the stage off.
+        context_ttl_s: How long a context is kept under its handle, in seconds.
     """
 
     visual: MethodSettings | None = None
     encoder: str = ""
     text: MethodSettings | None = None
+    key_values: KeyValueSettings | None = None
     depth: int = 3
+    context_ttl_s: int = 3_600
 
     def __post_init__(self) -> None:
         if not 0 <= self.depth <= 100:
             raise ValueError(f"depth must be from 0 to 100, not {self.depth}")
+        if not 1 <= self.context_ttl_s <= 10 * 365 * 86_400:
+            raise ValueError(f"context_ttl_s must be from 1 to ten years, not {self.context_ttl_s}")
+        if self.visual and self.key_values:
+            raise ValueError("a context has visual tokens or key_values: one model reads it")
         if self.visual and not self.encoder:
             raise ValueError("visual needs an encoder that makes visual tokens")
 

@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from tamis.models.errors import InputError, ModelError, SettingsError, TamisError
-from tamis.server.cache import NotRememberedError
+from tamis.server.cache import ContextsUnavailableError, NotRememberedError
 from tamis.server.store import (
     CollectionExistsError,
     StoreUnavailableError,
@@ -69,6 +69,7 @@ STATUS: dict[type[BaseException], Status] = {
     MismatchError: Status(_Code.FAILED_PRECONDITION, pb.REASON_FAILED_PRECONDITION),
     OverloadedError: Status(_Code.RESOURCE_EXHAUSTED, pb.REASON_OVERLOADED, 50),
     DeadlineError: Status(_Code.DEADLINE_EXCEEDED, pb.REASON_DEADLINE_EXCEEDED),
+    ContextsUnavailableError: Status(_Code.UNAVAILABLE, pb.REASON_UNAVAILABLE, 200),
     StoreUnavailableError: Status(_Code.UNAVAILABLE, pb.REASON_UNAVAILABLE, 200),
     DrainingError: Status(_Code.UNAVAILABLE, pb.REASON_UNAVAILABLE, 50),
     UnimplementedError: Status(_Code.UNIMPLEMENTED, pb.REASON_UNIMPLEMENTED),

@@ -1,14 +1,26 @@
-"""Opens the settings' encoders, with their share of the cores, and warms them up."""
+"""Opens what settings name: encoders, with their share of the cores and warm, and refiners."""
 
 import os
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from tamis.models import catalog
-from tamis.models.encoders import Encoder
-from tamis.models.errors import InputError
-from tamis.server.config import ServerSettings
+from tamis.models.contexts.artefact import Precisions
+from tamis.models.contexts.key_values import PositionMode
+from tamis.models.contexts.precision import Precision
+from tamis.models.contexts.writer import ContextWriter
+from tamis.models.encoders import Encoder, TokenEncoder
+from tamis.models.errors import InputError, SettingsError
+from tamis.models.refiners import KVRefiner, TextRefiner, VisualRefiner
+from tamis.server.cache.contexts import ContextCache
+from tamis.server.collections import Collections
+from tamis.server.config import KeyValueSettings, MethodSettings, RefineSettings, ServerSettings
+from tamis.server.encoders import Encoders
 from tamis.server.errors import MismatchError
+from tamis.server.prefilling import KeyValueRefiner
+from tamis.server.refining import Refine
 from tamis.server.warm_up import warm_up
 
 
@@ -73,3 +85,63 @@ def takes(method: str, setting: str) -> bool:
 def cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0))
+
+
+def open_refine(
+    settings: RefineSettings,
+    where: str,
+    encoders: Encoders,
+    collections: Collections,
+    contexts: ContextCache,
+    open_writer: Callable[[Any], ContextWriter],
+) -> Refine:
+    """The last stage of a pipeline.
+
+    Raises:
+        SettingsError: A method or an encoder is not there, or does not take these settings.
+        ModelError: A model's files are missing or damaged.
+    """
+
+    def token_encoder(chosen: object) -> TokenEncoder:
+        try:
+            return encoders.token_encoder(str(chosen))
+        except SettingsError as error:
+            raise SettingsError(f"{where}: {error}") from error
+
+    def refiner(family: type[Any], chosen: MethodSettings | KeyValueSettings | None) -> Any:
+        if chosen is None:
+            return None
+        return catalog.load(
+            family,
+            chosen.method,
+            chosen.settings,
+            where=f"{where}.{chosen.method}",
+            open_as={TokenEncoder: token_encoder},
+        )
+
+    if settings.visual and settings.encoder not in encoders.names:
+        raise SettingsError(f"{where}.encoder: {settings.encoder!r} is not an encoder")
+    key_values = None
+    if (chosen := settings.key_values) is not None:
+        key_values = KeyValueRefiner(
+            name=chosen.method,
+            press=refiner(KVRefiner, chosen),
+            writer=open_writer(chosen.model),
+            precisions=Precisions(keys=Precision(chosen.keys), values=Precision(chosen.values)),
+            mode=PositionMode(chosen.positions),
+            contexts=contexts,
+            ttl_s=settings.context_ttl_s,
+        )
+    return Refine(
+        visual=refiner(VisualRefiner, settings.visual),
+        visual_name=settings.visual.method if settings.visual else "",
+        text=refiner(TextRefiner, settings.text),
+        text_name=settings.text.method if settings.text else "",
+        encoder=settings.encoder,
+        encoders=encoders,
+        collections=collections,
+        depth=settings.depth,
+        contexts=contexts,
+        ttl_s=settings.context_ttl_s,
+        key_values=key_values,
+    )

@@ -1,14 +1,16 @@
 """Between the messages of `tamis.v1` and the values that the pipeline works on."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-from google.protobuf import json_format
+from google.protobuf import json_format, timestamp_pb2
 from qdrant_client import models
 
 from tamis.models.errors import InputError
 from tamis.models.types import Kind, Representation, Sparse, VisualTokens
+from tamis.server.search import Context, ContextPart
 from tamis.v1 import context_pb2, document_pb2, representation_pb2
 
 _pb = representation_pb2
@@ -155,6 +157,30 @@ def document(
         message.content.image.data = image
     if payload.get("metadata"):
         json_format.ParseDict(payload["metadata"], message.metadata)
+    return message
+
+
+def context(found: Context) -> context_pb2.Context:
+    """A context as a message."""
+    kept = bool(found.handle)
+    return context_pb2.Context(
+        parts=map(_context_part, found.parts),
+        tokens_before=found.tokens_before,
+        tokens_after=found.tokens_after,
+        handle=found.handle if kept else None,
+        expire_time=timestamp_pb2.Timestamp(seconds=math.floor(found.expires)) if kept else None,
+    )
+
+
+def _context_part(part: ContextPart) -> context_pb2.ContextPart:
+    if part.key_values is not None:
+        cache = context_pb2.KeyValueCache(document_ids=part.document_ids, artefact=part.key_values)
+        return context_pb2.ContextPart(method=part.method, key_values=cache)
+    message = context_pb2.ContextPart(document_id=part.document_ids[0], method=part.method)
+    if part.visual is not None:
+        message.visual_tokens.CopyFrom(visual_tokens(part.visual, part.fingerprint))
+    else:
+        message.text = part.text or ""
     return message
 
 

@@ -268,7 +268,10 @@ def _parts(pipelines: Mapping[str, Pipeline]) -> Iterator[Model]:
     for name, pipeline in pipelines.items():
         rerank, refine = pipeline.stage(Rerank), pipeline.stage(Refine)
         yield Model(name=f"{name}.rerank", family="reranker", method=rerank.name)
-        for kind, method in (("visual", refine.visual_name), ("text", refine.text_name)):
+        names = {"visual": refine.visual_name, "text": refine.text_name}
+        if refine.key_values is not None:
+            names["key_values"] = refine.key_values.name
+        for kind, method in names.items():
             if method:
                 yield Model(name=f"{name}.refine.{kind}", family="refiner", method=method)
 

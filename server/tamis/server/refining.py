@@ -1,17 +1,23 @@
 """The last stage: turns the best documents into context."""
 
 import asyncio
+import hashlib
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from tamis.models.errors import TamisError
 from tamis.models.refiners import TextRefiner, VisualRefiner
 from tamis.models.types import Query, Side
+from tamis.server import messages
+from tamis.server.cache import ContextsUnavailableError
+from tamis.server.cache.contexts import ContextCache
+from tamis.server.cache.embeddings import Policy
 from tamis.server.collections import Collections
 from tamis.server.content import RawContent
 from tamis.server.encoders import Encoders
 from tamis.server.pace import Pace
-from tamis.server.search import Context, ContextPart, Search
+from tamis.server.prefilling import KeyValueRefiner
+from tamis.server.search import Context, ContextPart, Delivery, Search
 from tamis.server.stages import depth_of, query_of
 from tamis.server.tasks import together
 from tamis.v1 import stage_pb2 as pb
@@ -19,7 +25,11 @@ from tamis.v1 import stage_pb2 as pb
 
 @dataclass(frozen=True, slots=True)
 class Refine:
-    """Turns the best documents into context: fewer visual tokens, fewer sentences."""
+    """Turns the best documents into context: fewer visual tokens, fewer sentences, a cache.
+
+    Attributes:
+        ttl_s: How long a context is kept under its handle, in seconds.
+    """
 
     visual: VisualRefiner | None
     visual_name: str
@@ -29,6 +39,9 @@ class Refine:
     encoders: Encoders
     collections: Collections
     depth: int
+    contexts: ContextCache
+    ttl_s: int
+    key_values: KeyValueRefiner | None = None
     pace: Pace = field(default_factory=Pace)
 
     @property
@@ -37,7 +50,8 @@ class Refine:
 
     @property
     def method(self) -> str:
-        return "+".join(name for name in (self.visual_name, self.text_name) if name) or "identity"
+        names = [self.visual_name, self.text_name, self.key_values.name if self.key_values else ""]
+        return "+".join(filter(None, names)) or "identity"
 
     def time_s(self, search: Search) -> float | None:
         return search.options.refine_time_s
@@ -58,24 +72,18 @@ class Refine:
         for payload in payloads:
             image = await self.collections.image(search.collection, payload)
             documents.append((payload["id"], RawContent(payload.get("text"), image)))
-        started = time.perf_counter()
-        context = await self.refined(query, documents, budget=search.options.refine_budget)
+        options, started = search.options, time.perf_counter()
+        budget = options.refine_budget
+        parts = await together(*(self.document(query, *d, budget=budget) for d in documents))
+        context = await self.read(Context.joined(parts), options.policy)
         search.clock.model_s += time.perf_counter() - started
-        return replace(search, context=context)
+        context, warnings = await self.delivered(context, options.delivery)
+        return replace(search, context=context, warnings=(*search.warnings, *warnings))
 
-    async def refined(
-        self, query: Query, documents: Sequence[tuple[str, RawContent]], *, budget: int | None
+    async def document(
+        self, query: Query, name: str, content: RawContent, *, budget: int | None
     ) -> Context:
-        """The context of these documents, best first."""
-        return Context.joined(
-            await together(
-                *(self._document(query, name, content, budget) for name, content in documents)
-            )
-        )
-
-    async def _document(
-        self, query: Query, name: str, content: RawContent, budget: int | None
-    ) -> Context:
+        """The context of one document."""
         parts, before, after = [], 0, 0
         if content.image is not None and self.visual is not None:
             image = replace(content, text=None, _decoding=[])
@@ -85,7 +93,7 @@ class Refine:
                 kept = await asyncio.to_thread(refiner.refine, encoding.visual)
                 fingerprint = self.encoders[self.encoder].fingerprint
                 parts.append(
-                    ContextPart(name, self.visual_name, visual=kept, fingerprint=fingerprint)
+                    ContextPart((name,), self.visual_name, visual=kept, fingerprint=fingerprint)
                 )
                 before, after = before + len(encoding.visual), after + len(kept)
         if content.text is not None:
@@ -94,9 +102,46 @@ class Refine:
             if self.text is not None:
                 count, method = self.text.count, self.text_name
                 kept_text = await asyncio.to_thread(self.text.refine, query, content.text)
-            parts.append(ContextPart(name, method, text=kept_text))
+            parts.append(ContextPart((name,), method, text=kept_text))
             before, after = before + count(content.text), after + count(kept_text)
         return Context(tuple(parts), before, after)
+
+    async def read(self, context: Context, policy: Policy = Policy.DEFAULT) -> Context:
+        """The context as the language model that is to go on from it has read it, if there is one.
+
+        Raises:
+            InputError: It is longer than the model reads.
+        """
+        if self.key_values is None:
+            return context
+        return await self.key_values.read(context, policy)
+
+    async def delivered(
+        self, context: Context, delivery: Delivery
+    ) -> tuple[Context, tuple[TamisError, ...]]:
+        """The context as the caller wants it, and what the caller should know.
+
+        It is kept before its handle is named; where it cannot be, it comes whole.
+        """
+        if delivery is Delivery.INLINE or not context.parts:
+            return replace(context, handle=""), ()
+        data = messages.context(replace(context, handle="")).SerializeToString(deterministic=True)
+        handle = context.handle or self.contexts.handle(_maker(context), _digest(data))
+        try:
+            expires = await self.contexts.keep(handle, data, self.ttl_s)
+        except ContextsUnavailableError as error:
+            return replace(context, handle=""), (error,)
+        parts = () if delivery is Delivery.HANDLE else context.parts
+        return replace(context, parts=parts, handle=handle, expires=expires), ()
+
+
+def _maker(context: Context) -> str:
+    """The fingerprint under which a context can be purged: texts are nobody's."""
+    return next((part.fingerprint for part in context.parts if part.fingerprint), "text")
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def _words(text: str) -> int:

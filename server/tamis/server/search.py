@@ -43,22 +43,39 @@ class SearchOptions:
 
 @dataclass(frozen=True, slots=True)
 class ContextPart:
-    """What a refiner left of one document: a text, or visual tokens."""
+    """What a refiner left of a document, or of several that were read together.
 
-    document_id: str
+    Attributes:
+        document_ids: Which.
+        method: The refiner.
+        text: A text; this or one of the next two.
+        visual: Visual tokens.
+        key_values: A key-value cache, as an artefact's bytes.
+        fingerprint: Of the model that made the visual tokens or the cache.
+    """
+
+    document_ids: tuple[str, ...]
     method: str
     text: str | None = None
     visual: VisualTokens | None = None
+    key_values: bytes | None = None
     fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a model should read. Sizes are words of texts and tokens of images, added up."""
+    """What a model should read. Sizes are words of texts and tokens of images, added up.
+
+    Attributes:
+        handle: Under which it is kept; empty where it is not.
+        expires: Until when, in seconds since 1970.
+    """
 
     parts: tuple[ContextPart, ...] = ()
     tokens_before: int = 0
     tokens_after: int = 0
+    handle: str = ""
+    expires: float = 0.0
 
     @classmethod
     def joined(cls, contexts: Sequence["Context"]) -> "Context":

@@ -5,6 +5,7 @@
     precision     numbers in fewer bits
     frames        tensors and a description as checksummed bytes
     artefact      a context as such bytes, and back
+    writer        what reads a text, whatever runs it
     layouts       a key-value cache as LMCache and vLLM lay it out
 
 All of it runs on numpy; what prefills and continues is in `runtimes.hf.contexts`.

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tamis.models.contexts.writer import ContextWriter
 from tamis.models.errors import ModelError, SettingsError
 from tamis.models.prompts import Prompts, load
 from tamis.models.runtimes import onnx_decoder, onnx_encoder_decoder
@@ -82,6 +83,7 @@ class ModelOpener:
             LanguageModel: lambda said: self._once(LanguageModel, said, self._language_model),
             FusionInDecoder: lambda said: self._once(FusionInDecoder, said, _fusion),
             EmbeddingReader: lambda said: self._once(EmbeddingReader, said, _embedding_reader),
+            ContextWriter: lambda said: self._once(ContextWriter, said, _context_writer),
         }
 
     def _once(self, kind: type, said: Any, open_it: Callable[[Any], T]) -> T:
@@ -145,6 +147,13 @@ def _embedding_reader(said: Any) -> EmbeddingReader:
     from tamis.models.runtimes.hf.loading import Checkpoint
 
     return HfEmbeddingReader(build(Checkpoint, _hf(said).checkpoint, where="model.checkpoint"))
+
+
+def _context_writer(said: Any) -> ContextWriter:
+    from tamis.models.runtimes.hf.contexts import ContextModel
+    from tamis.models.runtimes.hf.loading import Checkpoint
+
+    return ContextModel(build(Checkpoint, _hf(said).checkpoint, where="model.checkpoint"))
 
 
 def _language_model(said: Any) -> LanguageModel:

@@ -1,4 +1,7 @@
-"""What the server remembers of queries. Never on the critical path: without it, only slower."""
+"""What the server remembers of queries, and the contexts that it keeps.
+
+Never on the critical path: without it, only slower.
+"""
 
 from dataclasses import dataclass
 
@@ -7,6 +10,10 @@ from tamis.models.errors import TamisError
 
 class NotRememberedError(TamisError):
     """Nothing is remembered of a query that may only be looked up."""
+
+
+class ContextsUnavailableError(TamisError):
+    """A context cannot be kept, or looked up, now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +26,7 @@ class TierStats:
         misses: Look-ups that found nothing, or nothing that could be used.
         errors: Look-ups and writes that failed, took too long, or were dropped.
         bytes: Bytes held; 0 where the tier does not know.
+        kind: What it holds: `embedding` or `context`.
     """
 
     tier: str
@@ -26,3 +34,4 @@ class TierStats:
     misses: int
     errors: int
     bytes: int
+    kind: str = "embedding"

@@ -4,9 +4,11 @@ import hashlib
 from urllib.parse import quote
 
 from tamis.models.types import Side
-from tamis.server.cache.codec import VERSION
+from tamis.server.cache import codec
 
 EMBEDDING = "embedding"
+CONTEXT = "context"
+VERSIONS = {EMBEDDING: codec.VERSION, CONTEXT: 1}  # of the values' forms
 
 
 def key(kind: str, fingerprint: str, digest: str) -> str:
@@ -17,11 +19,11 @@ def key(kind: str, fingerprint: str, digest: str) -> str:
 def prefix(kind: str, fingerprint: str | None = None) -> str:
     """What the keys of one fingerprint begin with, or those of all where it is None.
 
-    The version is the codec's: entries outlive releases that do not change their form. A colon or
-    a wildcard in a fingerprint is quoted, so that no prefix covers another fingerprint's keys.
+    The version is that of the values' form: entries outlive releases that do not change it. A colon
+    or a wildcard in a fingerprint is quoted, so that no prefix covers another fingerprint's keys.
     """
     of = "" if fingerprint is None else f"{quote(fingerprint, safe='')}:"
-    return f"tamis:{VERSION}:{kind}:{of}"
+    return f"tamis:{VERSIONS[kind]}:{kind}:{of}"
 
 
 def content_digest(

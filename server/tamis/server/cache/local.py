@@ -43,17 +43,21 @@ class LocalTier(Generic[V]):
         self._hits += 1
         return entry[0]
 
+    def holds(self, key: str) -> bool:
+        """Whether something is kept under the key; no look-up, and not counted."""
+        return key in self._entries
+
     def put(self, key: str, value: V, payload_bytes: int) -> None:
         """Keeps the value, at the cost of those used longest ago.
 
         One that is larger than the whole cache is not kept; what it replaces goes all the same.
         """
-        self._discard(key)
+        self.discard(key)
         size = len(key) + payload_bytes + OVERHEAD_BYTES
         if size > self._max_bytes:
             return
         while self._bytes + size > self._max_bytes:
-            self._discard(next(iter(self._entries)))
+            self.discard(next(iter(self._entries)))
         self._entries[key] = (value, size)
         self._bytes += size
 
@@ -61,14 +65,15 @@ class LocalTier(Generic[V]):
         """Forgets every key that begins so; returns how many there were."""
         keys = [key for key in self._entries if key.startswith(prefix)]
         for key in keys:
-            self._discard(key)
+            self.discard(key)
         return len(keys)
 
     def stats(self) -> TierStats:
         """What it did so far."""
         return TierStats("local", self._hits, self._misses, 0, self._bytes)
 
-    def _discard(self, key: str) -> None:
+    def discard(self, key: str) -> None:
+        """Forgets what is kept under the key."""
         entry = self._entries.pop(key, None)
         if entry is not None:
             self._bytes -= entry[1]

@@ -1,4 +1,4 @@
-"""The settings of what is remembered, the table `[cache]`."""
+"""The settings of what is remembered and kept, the table `[cache]`."""
 
 import math
 from dataclasses import dataclass, field
@@ -15,7 +15,9 @@ class RedisMode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheSettings:
-    """What is remembered of query embeddings.
+    """What is remembered of query embeddings, and where contexts are kept.
+
+    Contexts are kept in Redis, or in this process where there is none.
 
     Attributes:
         local_bytes: Bytes that this process keeps; 0 turns the tier off.
@@ -33,6 +35,13 @@ class CacheSettings:
         redis_lease_ms: How long a process may compute what others wait for, in milliseconds, before
             they compute it too; 0 lets each compute for itself.
         redis_ttl_s: How long Redis keeps an entry, in seconds.
+        context_bytes: Bytes of contexts that this process keeps where there is no Redis; 0 keeps
+            none.
+        context_max_bytes: Of one context; a larger one has no handle.
+        context_timeout_ms: How long a search waits for Redis to take a context or to give it, in
+            milliseconds, before it goes on without.
+        context_lease_ms: How long a process may compute a context that others wait for, in
+            milliseconds, before they compute it too.
         breaker_failures: Failures in a row after which Redis is left alone for a while.
         breaker_pause_s: How long it is left alone, in seconds.
     """
@@ -47,12 +56,21 @@ class CacheSettings:
     redis_timeout_ms: float = 5.0
     redis_lease_ms: float = 1_000.0
     redis_ttl_s: int = 86_400
+    context_bytes: int = 256 << 20
+    context_max_bytes: int = 32 << 20
+    context_timeout_ms: float = 100.0
+    context_lease_ms: float = 30_000.0
     breaker_failures: int = 5
     breaker_pause_s: float = 5.0
 
     def __post_init__(self) -> None:
-        if self.local_bytes < 0:
-            raise ValueError(f"local_bytes must be at least 0, not {self.local_bytes}")
+        for name in ("local_bytes", "context_bytes"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be at least 0, not {getattr(self, name)}")
+        if not 1 <= self.context_max_bytes <= 1 << 30:
+            raise ValueError(
+                f"context_max_bytes must be from 1 to 1 GiB, not {self.context_max_bytes}"
+            )
         if self.redis_mode not in list(RedisMode):
             modes = ", ".join(RedisMode)
             raise ValueError(f"redis_mode must be one of {modes}, not {self.redis_mode!r}")
@@ -62,10 +80,9 @@ class CacheSettings:
             host_and_port(address)
         if not self.redis_master:
             raise ValueError("redis_master must not be empty")
-        if not 0 < self.redis_timeout_ms <= 60_000:
-            raise ValueError(
-                f"redis_timeout_ms must be above 0, up to 60000, not {self.redis_timeout_ms}"
-            )
+        for name in ("redis_timeout_ms", "context_timeout_ms", "context_lease_ms"):
+            if not 0 < getattr(self, name) <= 60_000:
+                raise ValueError(f"{name} must be above 0, up to 60000, not {getattr(self, name)}")
         if not 0 <= self.redis_lease_ms <= 60_000:
             raise ValueError(f"redis_lease_ms must be from 0 to 60000, not {self.redis_lease_ms}")
         if not 1 <= self.redis_ttl_s <= 10 * 365 * 86_400:

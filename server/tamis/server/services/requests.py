@@ -25,7 +25,7 @@ _POLICIES = {
     pb.CACHE_POLICY_REFRESH: Policy.REFRESH,
     pb.CACHE_POLICY_ONLY: Policy.ONLY,
 }
-_DELIVERIES = {
+_DELIVERIES: dict[int, Delivery] = {
     context_pb2.CONTEXT_DELIVERY_HANDLE: Delivery.HANDLE,
     context_pb2.CONTEXT_DELIVERY_BOTH: Delivery.BOTH,
 }
@@ -49,6 +49,11 @@ def chosen(pipelines: Mapping[str, Pipeline], request: _Choosing) -> Pipeline:
     if name not in pipelines:
         raise NotFoundError(f"pipeline {name!r} is not one of: {', '.join(pipelines)}")
     return pipelines[name]
+
+
+def delivery_of(asked: int) -> Delivery:
+    """How a request wants its context; whole where it does not say."""
+    return _DELIVERIES.get(asked, Delivery.INLINE)
 
 
 def for_work(timeout_s: float) -> float:
@@ -97,6 +102,6 @@ def _options(message: pb.SearchOptions) -> SearchOptions:
                 raise InputError(f"options.{name}: must not be below 0, not {seconds} s")
             given[f"{name}_s"] = seconds
     bulk = given.pop("priority", pb.PRIORITY_INTERACTIVE) == pb.PRIORITY_BULK
-    given["delivery"] = _DELIVERIES.get(given.pop("context_delivery", 0), Delivery.INLINE)
+    given["delivery"] = delivery_of(given.pop("context_delivery", 0))
     policy = _POLICIES.get(given.pop("cache_policy", pb.CACHE_POLICY_DEFAULT), Policy.DEFAULT)
     return SearchOptions(policy=policy, bulk=bulk, **given)

@@ -17,15 +17,15 @@ from tamis.server.errors import (
     failure_of,
     logged,
 )
-from tamis.server.messages import document, visual_tokens
+from tamis.server.messages import context as context_message
+from tamis.server.messages import document
 from tamis.server.metrics import Metrics
 from tamis.server.pipeline import Event, Pipeline, StageDone
-from tamis.server.search import Context
 from tamis.server.search import Search as Asked
 from tamis.server.services.requests import chosen, for_work, search_of
 from tamis.server.services.session import Session
 from tamis.server.tasks import together
-from tamis.v1 import context_pb2, document_pb2, stage_pb2
+from tamis.v1 import document_pb2, stage_pb2
 from tamis.v1 import retrieval_service_pb2 as pb
 from tamis.v1.retrieval_service_pb2_grpc import RetrievalServiceServicer
 
@@ -218,21 +218,6 @@ class _Responses:
         result.method, result.depth = event.method or event.stage.method, event.depth
         result.shortened, result.message = event.shortened, clock.cut_off
         result.partial = event.partial
-
-
-def context_message(context: Context) -> context_pb2.Context:
-    """A context as a message."""
-    parts = []
-    for part in context.parts:
-        message = context_pb2.ContextPart(document_id=part.document_id, method=part.method)
-        if part.visual is not None:
-            message.visual_tokens.CopyFrom(visual_tokens(part.visual, part.fingerprint))
-        else:
-            message.text = part.text or ""
-        parts.append(message)
-    return context_pb2.Context(
-        parts=parts, tokens_before=context.tokens_before, tokens_after=context.tokens_after
-    )
 
 
 def _word(stage: stage_pb2.Stage.ValueType) -> str:

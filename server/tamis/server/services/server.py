@@ -1,12 +1,14 @@
 """ServerService: what the server is and takes."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from importlib.metadata import version
 
 import grpc.aio
 
+from tamis.server.cache.contexts import ContextCache
 from tamis.server.cache.embeddings import EmbeddingCache
 from tamis.server.config import Limits, ServerSettings
+from tamis.server.tasks import together
 from tamis.v1 import server_service_pb2 as pb
 from tamis.v1.server_service_pb2_grpc import ServerServiceServicer
 
@@ -20,12 +22,12 @@ class ServerService(ServerServiceServicer):
         self,
         settings: ServerSettings,
         pipelines: Collection[str],
-        cache: EmbeddingCache,
+        caches: Sequence[EmbeddingCache | ContextCache],
         drain: Callable[[], None],
     ) -> None:
         self._limits: Limits = settings.limits
         self._pipelines = pipelines
-        self._cache = cache
+        self._caches = caches
         self._drain = drain
 
     async def GetServerInfo(  # noqa: N802 - gRPC's names
@@ -63,8 +65,10 @@ class ServerService(ServerServiceServicer):
                 misses=tier.misses,
                 errors=tier.errors,
                 bytes=tier.bytes,
+                kind=tier.kind,
             )
-            for tier in self._cache.stats()
+            for cache in self._caches
+            for tier in cache.stats()
         ]
         return pb.GetCacheStatsResponse(tiers=tiers)
 
@@ -72,4 +76,5 @@ class ServerService(ServerServiceServicer):
         self, request: pb.PurgeCacheRequest, context: Context
     ) -> pb.PurgeCacheResponse:
         fingerprint = request.fingerprint if request.HasField("fingerprint") else None
-        return pb.PurgeCacheResponse(removed=await self._cache.purge(fingerprint))
+        removed = await together(*(cache.purge(fingerprint) for cache in self._caches))
+        return pb.PurgeCacheResponse(removed=sum(removed))

@@ -39,6 +39,11 @@ class ContextModel(HfNetwork):
             rope=_rope_digest(network),
         )
 
+    @property
+    def fingerprint(self) -> str:
+        """A short digest of the weights, the tokenizer and the rotary frequencies."""
+        return _digest(json.dumps(asdict(self._provenance), sort_keys=True).encode())
+
     def write(self, text: str, press: KVRefiner, documents: Sequence[str] = ()) -> Artefact:
         """What `press` leaves of a text, in original positions.
 
