@@ -55,7 +55,17 @@ def put(folder: Path, files: dict[str, bytes]) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["serve"], ["index"], ["search"], ["collections"], ["info"], ["demo"], ["evaluate"]],
+    [
+        [],
+        ["serve"],
+        ["index"],
+        ["search"],
+        ["collections"],
+        ["info"],
+        ["demo"],
+        ["refine"],
+        ["evaluate"],
+    ],
 )
 async def test_help_is_plain_ascii_in_a_pipe(command: list[str]) -> None:
     run = await tamis(*command, "--help")

@@ -19,11 +19,12 @@ from tamis.client import (
     StageSkipped,
 )
 from tamis.models.errors import ImageError
+from tamis.models.runtimes.fit import fit
 from tamis.models.runtimes.images import decode
 from tamis.models.train.stamps import PicturesError, captioned, stamps
 from tamis.server.cli.tables import print_table
 from tamis.server.own_server import serving
-from tamis.server.show import Shown, sheet
+from tamis.server.show import SIDE, Shown, selected, sheet
 
 COLLECTION = "demo"
 K = 5
@@ -233,7 +234,8 @@ def _draw(client: Client, query: Query, result: StageResult, out: Path) -> None:
         if kept is None:
             pictures.append(Shown(image, title))
         else:
-            pictures.append(Shown(image, title, kept.positions, kept.grid))
+            owners = selected(kept.positions, kept.grid)
+            pictures.append(Shown(Image.fromarray(fit(image, SIDE)), title, owners, kept.grid))
     sheet(query.title, pictures).save(out)
 
 

@@ -120,6 +120,12 @@ def test_its_visual_tokens_are_what_llava_reads(
     assert visual.positions.tolist() == list(range(9))
 
 
+def test_it_shows_what_it_reads(clip: CLIP, recipe: TowersRecipe) -> None:
+    image = noise(0, 60, 30)
+    assert np.array_equal(np.asarray(clip.framed(image, 1)), recipe.image.pixels(image))
+    assert clip.framed(image, 4).size == (4 * SIDE, 4 * SIDE)
+
+
 def test_a_content_of_both_parts_has_the_direction_between_them(clip: CLIP) -> None:
     both, text, image = clip.encode(
         [

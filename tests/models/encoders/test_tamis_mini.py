@@ -8,6 +8,7 @@ from PIL import Image
 from tiny_tower import DIM, WIDTH, tiny_tower
 
 from tamis.models import catalog
+from tamis.models.blocks.batches import MOST
 from tamis.models.encoders import Encoder
 from tamis.models.encoders.tamis_mini import OWN, TamisMini
 from tamis.models.errors import ModelError, SettingsError
@@ -72,6 +73,32 @@ def test_a_content_without_a_picture_has_no_heads(tower: TamisMini) -> None:
 def test_what_it_returns_does_not_keep_the_batch_alive(tower: TamisMini) -> None:
     first, _ = tower.encode([Content(image=picture(seed)) for seed in range(2)], Side.DOCUMENT)
     assert all(value.base is None for value in first.heads.values())  # type: ignore[union-attr]
+
+
+def test_an_engine_is_never_given_more_than_it_was_built_for(
+    tower: TamisMini, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = [Content(image=picture(i, 30, 30)) for i in range(2 * MOST + 1)]
+    contents.insert(MOST, Content(text="words"))
+    session, sizes = tower._sessions["vision"], list[int]()
+
+    class Counted:
+        def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+            sizes.append(len(inputs["pixels"]))
+            return session.run(inputs)
+
+    monkeypatch.setitem(tower._sessions, "vision", Counted())
+    made = tower.encode(contents, Side.DOCUMENT)
+    assert sizes == [MOST, MOST, 1]
+    assert [not one.heads for one in made] == [i == MOST for i in range(len(contents))]
+    (alone,) = tower.encode(contents[-1:], Side.DOCUMENT)
+    assert made[-1].heads["dense"] == pytest.approx(alone.heads["dense"], abs=1e-5)
+
+
+def test_it_shows_what_it_reads(tower: TamisMini) -> None:
+    image = picture()
+    assert np.array_equal(np.asarray(tower.framed(image, 1)), fit(image, 96))
+    assert tower.framed(image, 3).size == (288, 288)
 
 
 def test_a_batch_is_sized_by_patches(tower: TamisMini) -> None:

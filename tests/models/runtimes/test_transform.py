@@ -167,3 +167,25 @@ def test_a_recipe_that_makes_no_sense_is_refused(changed: dict[str, Any], messag
     make: Callable[..., ImageTransform] = ImageTransform
     with pytest.raises(ValueError, match=message):
         make(**{"resize": "shortest", "height": SIDE, "width": SIDE} | changed)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        CLIP,
+        ImageTransform(resize="shortest", height=28, width=SIDE, edge=60),
+        ImageTransform(resize="stretch", height=28, width=SIDE),
+        ImageTransform(resize="pad", height=SIDE, width=SIDE, fill=(9, 9, 9)),
+    ],
+)
+def test_a_larger_rule_frames_a_picture_in_the_same_way(rule: ImageTransform) -> None:
+    """Halves of two colours and a bright bar stay where they are."""
+    image = Image.new("RGB", (300, 200), "blue")
+    image.paste("red", (150, 0, 300, 200))
+    image.paste("white", (0, 80, 300, 120))
+    large = Image.fromarray(rule.larger(4).pixels(image))
+    assert large.size == (4 * rule.width, 4 * rule.height)
+    small = np.asarray(large.resize((rule.width, rule.height), Image.Resampling.BOX), dtype=float)
+    difference = np.abs(small - rule.pixels(image))
+    assert np.median(difference) <= 1
+    assert (difference > 70).mean() < 0.02

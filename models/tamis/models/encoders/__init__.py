@@ -12,6 +12,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
+from PIL.Image import Image
 
 from tamis.models.method import Method
 from tamis.models.types import Content, Encoding, Head, Modality, Side
@@ -56,6 +57,15 @@ class Encoder(Method):
 
         A head whose input a content lacks is left out of its encoding.
         """
+
+
+@runtime_checkable
+class PictureEncoder(Protocol):
+    """An encoder of pictures that shows which part of one it reads."""
+
+    def framed(self, image: Image, scale: int) -> Image:
+        """That part of a picture, `scale` times as wide and high as the encoder reads it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,16 @@ words on any machine. One pass gives the picture's embedding, a vector a patch f
 in the same space, and the patches' own states as visual tokens.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+from PIL.Image import Image, fromarray
 
+from tamis.models.blocks.batches import MOST
 from tamis.models.errors import ModelError
 from tamis.models.runtimes import Session
 from tamis.models.runtimes.fit import WHITE, fit
@@ -110,18 +112,27 @@ class TamisMini(FolderEncoder[TamisMiniRecipe]):
         rows, columns = self._recipe.grid
         return rows * columns
 
+    def framed(self, image: Image, scale: int) -> Image:
+        """What it reads of a picture, which is all of it, in a square."""
+        return fromarray(fit(image, scale * self._recipe.image_size))
+
     def encode(self, contents: Sequence[Content], side: Side) -> list[Encoding]:
-        size, grid = self._recipe.image_size, self._recipe.grid
         seen = [i for i, content in enumerate(contents) if content.image is not None]
         encodings = [Encoding({})] * len(contents)
-        if not seen:
-            return encodings
-        pixels = np.stack([fit(image, size) for c in contents if (image := c.image) is not None])
+        for start in range(0, len(seen), MOST):
+            group = seen[start : start + MOST]
+            images = [image for i in group if (image := contents[i].image) is not None]
+            for i, encoding in zip(group, self._looked(images), strict=True):
+                encodings[i] = encoding
+        return encodings
+
+    def _looked(self, images: Sequence[Image]) -> Iterator[Encoding]:
+        size, grid = self._recipe.image_size, self._recipe.grid
+        pixels = np.stack([fit(image, size) for image in images])
         made = self._sessions["vision"].run({"pixels": pixels})
         positions = np.arange(grid[0] * grid[1])
-        for row, i in enumerate(seen):
+        for row in range(len(images)):
             # Copies: a view that a cache keeps would keep its whole batch.
             own = {name: array[row].copy() for name, array in made.items()}
             visual = VisualTokens(own["visual"], own["attention"], positions, grid)
-            encodings[i] = Encoding({"dense": own["embedding"], "tokens": own["tokens"]}, visual)
-        return encodings
+            yield Encoding({"dense": own["embedding"], "tokens": own["tokens"]}, visual)

@@ -11,7 +11,7 @@ from typing import ClassVar, TypeVar
 
 import numpy as np
 from jaxtyping import Float
-from PIL.Image import Image
+from PIL.Image import Image, fromarray
 
 from tamis.models.blocks.similarity import unit
 from tamis.models.blocks.text_cleaning import CLEANINGS, sentence
@@ -135,6 +135,10 @@ class TowersEncoder(FolderEncoder[TowersRecipe]):
         room = self._max_tokens(beside_image=content.image is not None) - self._special
         # A token is at least one byte, so a short text need not be counted.
         return len(text.encode()) > room and self._tokenizer.counts([text])[0] > room
+
+    def framed(self, image: Image, scale: int) -> Image:
+        """What it reads of a picture: by its transform's rule all of it, or a part."""
+        return fromarray(self._recipe.image.larger(scale).pixels(image))
 
     @abstractmethod
     def encode(self, contents: Sequence[Content], side: Side) -> list[Encoding]: ...

@@ -4,7 +4,7 @@ The rule is data in a `model.toml`: resize and crop, filter, mean and deviation.
 reference processors of CLIP, SigLIP and BLIP to the last bit; knows pillow and numpy only.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -93,6 +93,11 @@ class ImageTransform:
         flat = _rgb(image)
         made = {"shortest": self._cut, "stretch": self._stretched, "pad": self._padded}[self.resize]
         return np.asarray(made(flat), dtype=np.uint8)
+
+    def larger(self, scale: int) -> "ImageTransform":
+        """The rule that frames a picture in the same way, `scale` times as large."""
+        edge = None if self.edge is None else scale * self.edge
+        return replace(self, height=scale * self.height, width=scale * self.width, edge=edge)
 
     @property
     def _edge(self) -> int:

@@ -115,6 +115,47 @@ def export(
 
 
 @app.command()
+def refine(
+    picture: Annotated[Path, typer.Argument(help="A picture's file.")],
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--method", "-m", help="A visual refiner, again for more; or all, as without."
+        ),
+    ] = None,
+    keep: Annotated[int, typer.Option(help="Visual tokens that may be left.")] = 36,
+    show: Annotated[
+        Path | None, typer.Option(help="Draw kept, merged and dropped tokens into this file.")
+    ] = None,
+    encoder: Annotated[
+        str, typer.Option(help="A model folder whose encoder gives visual tokens.")
+    ] = "tamis_mini",
+    query: Annotated[
+        str | None, typer.Option(help="Words: tell how much is left of what is most like them.")
+    ] = None,
+    query_encoder: Annotated[
+        str, typer.Option(help="What reads the query, in the encoder's space.")
+    ] = "artifacts/minilm",
+    json: Json = False,
+) -> None:
+    """Refine one picture's visual tokens, without a server, and show what is left."""
+    try:
+        from tamis.server.cli.refining import Arguments, refine_picture
+    except ModuleNotFoundError as error:
+        missing(error, "tamis refine", "server")
+    arguments = Arguments(
+        methods=method or ("all",),
+        keep=keep,
+        encoder=encoder,
+        query=query,
+        query_encoder=query_encoder,
+        show=show,
+        json=json,
+    )
+    refine_picture(picture, arguments)
+
+
+@app.command()
 def index(
     folder: Annotated[Path, typer.Argument(help="Pictures, and .txt and .md texts.")],
     collection: Name,
