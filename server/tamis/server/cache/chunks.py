@@ -15,6 +15,7 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
+from typing import TypeVar
 
 from redis.exceptions import ResponseError
 
@@ -24,6 +25,9 @@ from tamis.server.cache.lease import Lease, take
 from tamis.server.cache.link import Link
 from tamis.server.cache.settings import CacheSettings
 from tamis.server.metrics import CacheMetrics
+
+T = TypeVar("T")
+V = TypeVar("V")
 
 VERSION = VERSIONS[CONTEXT]
 CHUNK_BYTES = 512 << 10
@@ -130,7 +134,7 @@ class ChunkTier:
         found = await self.link.ask(lambda: self._read(key))
         if found is None:
             raise ContextsUnavailableError("Redis, which keeps the contexts, does not answer now")
-        return self._counted(await _value(found))
+        return self._counted(await self._value(key, found))
 
     async def read_or_lease(self, key: str) -> tuple[bytes | None, Lease | None]:
         """What is kept under a key, or else the lease to compute it, which is to be released.
@@ -145,7 +149,7 @@ class ChunkTier:
             found = await self.link.ask(lambda: self._read_or_take(key), late=self._give_back)
             if found is None:
                 return None, None
-            value = await _value(found)
+            value = await self._value(key, found)
             if value is not None or not found.taken or now() >= last:
                 return self._counted(value), found.lease
             await asyncio.sleep(pause_s)
@@ -157,7 +161,8 @@ class ChunkTier:
         Raises:
             ContextsUnavailableError: Redis does not answer, or refuses.
         """
-        head = await _in_thread(Head.of, data)
+        made = asyncio.to_thread if len(data) >= LARGE_BYTES else _at_once
+        head = await made(Head.of, data)
         refusal = await self.link.ask(lambda: self._write(key, head, data, ttl_s))
         if refusal is None:
             raise ContextsUnavailableError("Redis, which keeps the contexts, does not answer now")
@@ -223,7 +228,7 @@ class ChunkTier:
         except ResponseError as error:
             refusals.append(error)
         if refusals:
-            await self._redis.unlink(key, *names)  # a full Redis need not hold half of it
+            await self._forget(key, *names)  # a full Redis need not hold half of it
         return str(refusals[0]) if refusals else ""
 
     async def _prolonged(self, key: str, head: Head, ttl_s: int) -> bool:
@@ -234,6 +239,20 @@ class ChunkTier:
         for name in [*head.names(key), key]:
             pipeline.expire(name, ttl_s)
         return all(answer is True or answer == 1 for answer in await pipeline.execute())
+
+    async def _value(self, key: str, found: _Found) -> bytes | None:
+        """What was found, where it is whole; else nobody shall take it for being there."""
+        if found.head is None:
+            return None
+        large = found.head.total >= LARGE_BYTES
+        joined = asyncio.to_thread if large else _at_once
+        value = await joined(found.head.joined, found.chunks)
+        if value is None:
+            await self.link.ask(lambda: self._forget(key))
+        return value
+
+    async def _forget(self, *names: str) -> int:
+        return int(await self._redis.unlink(*names))
 
     def _give_back(self, found: _Found) -> None:
         """Ends a lease that came when nobody waited for it any more."""
@@ -253,16 +272,8 @@ class ChunkTier:
         return value
 
 
-async def _value(found: _Found) -> bytes | None:
-    if found.head is None:
-        return None
-    if found.head.total < LARGE_BYTES:
-        return found.head.joined(found.chunks)
-    return await asyncio.to_thread(found.head.joined, found.chunks)
-
-
-async def _in_thread(make: Callable[[bytes], Head], data: bytes) -> Head:
-    return await asyncio.to_thread(make, data) if len(data) >= LARGE_BYTES else make(data)
+async def _at_once(make: Callable[[T], V], given: T) -> V:
+    return make(given)
 
 
 def _digest(data: bytes) -> bytes:
