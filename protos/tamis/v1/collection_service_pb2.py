@@ -26,43 +26,47 @@ from tamis.v1 import document_pb2 as tamis_dot_v1_dot_document__pb2
 from tamis.v1 import representation_pb2 as tamis_dot_v1_dot_representation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!tamis/v1/collection_service.proto\x12\x08tamis.v1\x1a\x17tamis/v1/document.proto\x1a\x1dtamis/v1/representation.proto\"U\n\nCollection\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x07vectors\x18\x02 \x03(\x0b\x32\x15.tamis.v1.VectorField\x12\x11\n\tdocuments\x18\x03 \x01(\x04\"8\n\x17\x43reateCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07vectors\x18\x02 \x03(\t\"D\n\x18\x43reateCollectionResponse\x12(\n\ncollection\x18\x01 \x01(\x0b\x32\x14.tamis.v1.Collection\")\n\x19\x44\x65scribeCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"F\n\x1a\x44\x65scribeCollectionResponse\x12(\n\ncollection\x18\x01 \x01(\x0b\x32\x14.tamis.v1.Collection\"\x18\n\x16ListCollectionsRequest\"D\n\x17ListCollectionsResponse\x12)\n\x0b\x63ollections\x18\x01 \x03(\x0b\x32\x14.tamis.v1.Collection\"\'\n\x17\x44\x65leteCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x1a\n\x18\x44\x65leteCollectionResponse\"S\n\x16UpsertDocumentsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12%\n\tdocuments\x18\x02 \x03(\x0b\x32\x12.tamis.v1.Document\"h\n\x17UpsertDocumentsResponse\x12\x10\n\x08upserted\x18\x01 \x01(\x04\x12\x0e\n\x06\x66\x61iled\x18\x02 \x01(\x04\x12+\n\x08\x66\x61ilures\x18\x03 \x03(\x0b\x32\x19.tamis.v1.DocumentFailure\"k\n\x16\x44\x65leteDocumentsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0b\n\x03ids\x18\x02 \x03(\t\x12%\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x10.tamis.v1.FilterH\x00\x88\x01\x01\x42\t\n\x07_filter\"*\n\x17\x44\x65leteDocumentsResponse\x12\x0f\n\x07\x64\x65leted\x18\x01 \x01(\x04\"\\\n\x13GetDocumentsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0b\n\x03ids\x18\x02 \x03(\t\x12$\n\x04view\x18\x03 \x01(\x0e\x32\x16.tamis.v1.DocumentView\"=\n\x14GetDocumentsResponse\x12%\n\tdocuments\x18\x01 \x03(\x0b\x32\x12.tamis.v1.Document2\x85\x05\n\x11\x43ollectionService\x12Y\n\x10\x43reateCollection\x12!.tamis.v1.CreateCollectionRequest\x1a\".tamis.v1.CreateCollectionResponse\x12_\n\x12\x44\x65scribeCollection\x12#.tamis.v1.DescribeCollectionRequest\x1a$.tamis.v1.DescribeCollectionResponse\x12V\n\x0fListCollections\x12 .tamis.v1.ListCollectionsRequest\x1a!.tamis.v1.ListCollectionsResponse\x12Y\n\x10\x44\x65leteCollection\x12!.tamis.v1.DeleteCollectionRequest\x1a\".tamis.v1.DeleteCollectionResponse\x12Z\n\x0fUpsertDocuments\x12 .tamis.v1.UpsertDocumentsRequest\x1a!.tamis.v1.UpsertDocumentsResponse(\x01\x30\x01\x12V\n\x0f\x44\x65leteDocuments\x12 .tamis.v1.DeleteDocumentsRequest\x1a!.tamis.v1.DeleteDocumentsResponse\x12M\n\x0cGetDocuments\x12\x1d.tamis.v1.GetDocumentsRequest\x1a\x1e.tamis.v1.GetDocumentsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!tamis/v1/collection_service.proto\x12\x08tamis.v1\x1a\x17tamis/v1/document.proto\x1a\x1dtamis/v1/representation.proto\"U\n\nCollection\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x07vectors\x18\x02 \x03(\x0b\x32\x15.tamis.v1.VectorField\x12\x11\n\tdocuments\x18\x03 \x01(\x04\"\xcb\x01\n\x17\x43reateCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07vectors\x18\x02 \x03(\t\x12\x45\n\nweightings\x18\x03 \x03(\x0b\x32\x31.tamis.v1.CreateCollectionRequest.WeightingsEntry\x1aJ\n\x0fWeightingsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.tamis.v1.TermWeighting:\x02\x38\x01\"D\n\x18\x43reateCollectionResponse\x12(\n\ncollection\x18\x01 \x01(\x0b\x32\x14.tamis.v1.Collection\")\n\x19\x44\x65scribeCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"F\n\x1a\x44\x65scribeCollectionResponse\x12(\n\ncollection\x18\x01 \x01(\x0b\x32\x14.tamis.v1.Collection\"\x18\n\x16ListCollectionsRequest\"D\n\x17ListCollectionsResponse\x12)\n\x0b\x63ollections\x18\x01 \x03(\x0b\x32\x14.tamis.v1.Collection\"\'\n\x17\x44\x65leteCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x1a\n\x18\x44\x65leteCollectionResponse\"S\n\x16UpsertDocumentsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12%\n\tdocuments\x18\x02 \x03(\x0b\x32\x12.tamis.v1.Document\"h\n\x17UpsertDocumentsResponse\x12\x10\n\x08upserted\x18\x01 \x01(\x04\x12\x0e\n\x06\x66\x61iled\x18\x02 \x01(\x04\x12+\n\x08\x66\x61ilures\x18\x03 \x03(\x0b\x32\x19.tamis.v1.DocumentFailure\"k\n\x16\x44\x65leteDocumentsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0b\n\x03ids\x18\x02 \x03(\t\x12%\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x10.tamis.v1.FilterH\x00\x88\x01\x01\x42\t\n\x07_filter\"*\n\x17\x44\x65leteDocumentsResponse\x12\x0f\n\x07\x64\x65leted\x18\x01 \x01(\x04\"\\\n\x13GetDocumentsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0b\n\x03ids\x18\x02 \x03(\t\x12$\n\x04view\x18\x03 \x01(\x0e\x32\x16.tamis.v1.DocumentView\"=\n\x14GetDocumentsResponse\x12%\n\tdocuments\x18\x01 \x03(\x0b\x32\x12.tamis.v1.Document2\x85\x05\n\x11\x43ollectionService\x12Y\n\x10\x43reateCollection\x12!.tamis.v1.CreateCollectionRequest\x1a\".tamis.v1.CreateCollectionResponse\x12_\n\x12\x44\x65scribeCollection\x12#.tamis.v1.DescribeCollectionRequest\x1a$.tamis.v1.DescribeCollectionResponse\x12V\n\x0fListCollections\x12 .tamis.v1.ListCollectionsRequest\x1a!.tamis.v1.ListCollectionsResponse\x12Y\n\x10\x44\x65leteCollection\x12!.tamis.v1.DeleteCollectionRequest\x1a\".tamis.v1.DeleteCollectionResponse\x12Z\n\x0fUpsertDocuments\x12 .tamis.v1.UpsertDocumentsRequest\x1a!.tamis.v1.UpsertDocumentsResponse(\x01\x30\x01\x12V\n\x0f\x44\x65leteDocuments\x12 .tamis.v1.DeleteDocumentsRequest\x1a!.tamis.v1.DeleteDocumentsResponse\x12M\n\x0cGetDocuments\x12\x1d.tamis.v1.GetDocumentsRequest\x1a\x1e.tamis.v1.GetDocumentsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tamis.v1.collection_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_CREATECOLLECTIONREQUEST_WEIGHTINGSENTRY']._loaded_options = None
+  _globals['_CREATECOLLECTIONREQUEST_WEIGHTINGSENTRY']._serialized_options = b'8\001'
   _globals['_COLLECTION']._serialized_start=103
   _globals['_COLLECTION']._serialized_end=188
-  _globals['_CREATECOLLECTIONREQUEST']._serialized_start=190
-  _globals['_CREATECOLLECTIONREQUEST']._serialized_end=246
-  _globals['_CREATECOLLECTIONRESPONSE']._serialized_start=248
-  _globals['_CREATECOLLECTIONRESPONSE']._serialized_end=316
-  _globals['_DESCRIBECOLLECTIONREQUEST']._serialized_start=318
-  _globals['_DESCRIBECOLLECTIONREQUEST']._serialized_end=359
-  _globals['_DESCRIBECOLLECTIONRESPONSE']._serialized_start=361
-  _globals['_DESCRIBECOLLECTIONRESPONSE']._serialized_end=431
-  _globals['_LISTCOLLECTIONSREQUEST']._serialized_start=433
-  _globals['_LISTCOLLECTIONSREQUEST']._serialized_end=457
-  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_start=459
-  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_end=527
-  _globals['_DELETECOLLECTIONREQUEST']._serialized_start=529
-  _globals['_DELETECOLLECTIONREQUEST']._serialized_end=568
-  _globals['_DELETECOLLECTIONRESPONSE']._serialized_start=570
-  _globals['_DELETECOLLECTIONRESPONSE']._serialized_end=596
-  _globals['_UPSERTDOCUMENTSREQUEST']._serialized_start=598
-  _globals['_UPSERTDOCUMENTSREQUEST']._serialized_end=681
-  _globals['_UPSERTDOCUMENTSRESPONSE']._serialized_start=683
-  _globals['_UPSERTDOCUMENTSRESPONSE']._serialized_end=787
-  _globals['_DELETEDOCUMENTSREQUEST']._serialized_start=789
-  _globals['_DELETEDOCUMENTSREQUEST']._serialized_end=896
-  _globals['_DELETEDOCUMENTSRESPONSE']._serialized_start=898
-  _globals['_DELETEDOCUMENTSRESPONSE']._serialized_end=940
-  _globals['_GETDOCUMENTSREQUEST']._serialized_start=942
-  _globals['_GETDOCUMENTSREQUEST']._serialized_end=1034
-  _globals['_GETDOCUMENTSRESPONSE']._serialized_start=1036
-  _globals['_GETDOCUMENTSRESPONSE']._serialized_end=1097
-  _globals['_COLLECTIONSERVICE']._serialized_start=1100
-  _globals['_COLLECTIONSERVICE']._serialized_end=1745
+  _globals['_CREATECOLLECTIONREQUEST']._serialized_start=191
+  _globals['_CREATECOLLECTIONREQUEST']._serialized_end=394
+  _globals['_CREATECOLLECTIONREQUEST_WEIGHTINGSENTRY']._serialized_start=320
+  _globals['_CREATECOLLECTIONREQUEST_WEIGHTINGSENTRY']._serialized_end=394
+  _globals['_CREATECOLLECTIONRESPONSE']._serialized_start=396
+  _globals['_CREATECOLLECTIONRESPONSE']._serialized_end=464
+  _globals['_DESCRIBECOLLECTIONREQUEST']._serialized_start=466
+  _globals['_DESCRIBECOLLECTIONREQUEST']._serialized_end=507
+  _globals['_DESCRIBECOLLECTIONRESPONSE']._serialized_start=509
+  _globals['_DESCRIBECOLLECTIONRESPONSE']._serialized_end=579
+  _globals['_LISTCOLLECTIONSREQUEST']._serialized_start=581
+  _globals['_LISTCOLLECTIONSREQUEST']._serialized_end=605
+  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_start=607
+  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_end=675
+  _globals['_DELETECOLLECTIONREQUEST']._serialized_start=677
+  _globals['_DELETECOLLECTIONREQUEST']._serialized_end=716
+  _globals['_DELETECOLLECTIONRESPONSE']._serialized_start=718
+  _globals['_DELETECOLLECTIONRESPONSE']._serialized_end=744
+  _globals['_UPSERTDOCUMENTSREQUEST']._serialized_start=746
+  _globals['_UPSERTDOCUMENTSREQUEST']._serialized_end=829
+  _globals['_UPSERTDOCUMENTSRESPONSE']._serialized_start=831
+  _globals['_UPSERTDOCUMENTSRESPONSE']._serialized_end=935
+  _globals['_DELETEDOCUMENTSREQUEST']._serialized_start=937
+  _globals['_DELETEDOCUMENTSREQUEST']._serialized_end=1044
+  _globals['_DELETEDOCUMENTSRESPONSE']._serialized_start=1046
+  _globals['_DELETEDOCUMENTSRESPONSE']._serialized_end=1088
+  _globals['_GETDOCUMENTSREQUEST']._serialized_start=1090
+  _globals['_GETDOCUMENTSREQUEST']._serialized_end=1182
+  _globals['_GETDOCUMENTSRESPONSE']._serialized_start=1184
+  _globals['_GETDOCUMENTSRESPONSE']._serialized_end=1245
+  _globals['_COLLECTIONSERVICE']._serialized_start=1248
+  _globals['_COLLECTIONSERVICE']._serialized_end=1893
 # @@protoc_insertion_point(module_scope)

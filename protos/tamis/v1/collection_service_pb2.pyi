@@ -54,8 +54,27 @@ class CreateCollectionRequest(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class WeightingsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        @property
+        def value(self) -> tamis.v1.representation_pb2.TermWeighting: ...
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: tamis.v1.representation_pb2.TermWeighting | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     NAME_FIELD_NUMBER: builtins.int
     VECTORS_FIELD_NUMBER: builtins.int
+    WEIGHTINGS_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Its name."""
     @property
@@ -64,13 +83,20 @@ class CreateCollectionRequest(google.protobuf.message.Message):
         encoders make.
         """
 
+    @property
+    def weightings(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, tamis.v1.representation_pb2.TermWeighting]:
+        """How fields that are counts of terms are weighed, by their names. Unset means as the server's
+        encoders have it. It never changes: the weights of documents are computed as they come in.
+        """
+
     def __init__(
         self,
         *,
         name: builtins.str = ...,
         vectors: collections.abc.Iterable[builtins.str] | None = ...,
+        weightings: collections.abc.Mapping[builtins.str, tamis.v1.representation_pb2.TermWeighting] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["name", b"name", "vectors", b"vectors"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "vectors", b"vectors", "weightings", b"weightings"]) -> None: ...
 
 Global___CreateCollectionRequest: typing_extensions.TypeAlias = CreateCollectionRequest
 

@@ -25,27 +25,30 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from tamis.v1 import content_pb2 as tamis_dot_v1_dot_content__pb2
 from tamis.v1 import failure_pb2 as tamis_dot_v1_dot_failure__pb2
+from tamis.v1 import representation_pb2 as tamis_dot_v1_dot_representation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17tamis/v1/document.proto\x12\x08tamis.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x16tamis/v1/content.proto\x1a\x16tamis/v1/failure.proto\"e\n\x08\x44ocument\x12\n\n\x02id\x18\x01 \x01(\t\x12\"\n\x07\x63ontent\x18\x02 \x01(\x0b\x32\x11.tamis.v1.Content\x12)\n\x08metadata\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\"w\n\x06\x46ilter\x12!\n\x04must\x18\x01 \x03(\x0b\x32\x13.tamis.v1.Condition\x12%\n\x08must_not\x18\x02 \x03(\x0b\x32\x13.tamis.v1.Condition\x12#\n\x06should\x18\x03 \x03(\x0b\x32\x13.tamis.v1.Condition\"\xc3\x01\n\tCondition\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x15\n\x0b\x65quals_text\x18\x02 \x01(\tH\x00\x12\x18\n\x0e\x65quals_integer\x18\x03 \x01(\x03H\x00\x12\x15\n\x0b\x65quals_bool\x18\x04 \x01(\x08H\x00\x12#\n\x06\x61ny_of\x18\x05 \x01(\x0b\x32\x11.tamis.v1.TextSetH\x00\x12 \n\x05range\x18\x06 \x01(\x0b\x32\x0f.tamis.v1.RangeH\x00\x12\x10\n\x06\x65xists\x18\x07 \x01(\x08H\x00\x42\x06\n\x04test\"\x19\n\x07TextSet\x12\x0e\n\x06values\x18\x01 \x03(\t\"k\n\x05Range\x12\x0f\n\x02gt\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x03gte\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x0f\n\x02lt\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x10\n\x03lte\x18\x04 \x01(\x01H\x03\x88\x01\x01\x42\x05\n\x03_gtB\x06\n\x04_gteB\x05\n\x03_ltB\x06\n\x04_lte\"J\n\x0f\x44ocumentFailure\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\"\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x11.tamis.v1.Failure*v\n\x0c\x44ocumentView\x12\x1d\n\x19\x44OCUMENT_VIEW_UNSPECIFIED\x10\x00\x12\x14\n\x10\x44OCUMENT_VIEW_ID\x10\x01\x12\x19\n\x15\x44OCUMENT_VIEW_PAYLOAD\x10\x02\x12\x16\n\x12\x44OCUMENT_VIEW_FULL\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17tamis/v1/document.proto\x12\x08tamis.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x16tamis/v1/content.proto\x1a\x16tamis/v1/failure.proto\x1a\x1dtamis/v1/representation.proto\"\x98\x01\n\x08\x44ocument\x12\n\n\x02id\x18\x01 \x01(\t\x12\"\n\x07\x63ontent\x18\x02 \x01(\x0b\x32\x11.tamis.v1.Content\x12)\n\x08metadata\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x31\n\x0frepresentations\x18\x04 \x03(\x0b\x32\x18.tamis.v1.Representation\"w\n\x06\x46ilter\x12!\n\x04must\x18\x01 \x03(\x0b\x32\x13.tamis.v1.Condition\x12%\n\x08must_not\x18\x02 \x03(\x0b\x32\x13.tamis.v1.Condition\x12#\n\x06should\x18\x03 \x03(\x0b\x32\x13.tamis.v1.Condition\"\xc3\x01\n\tCondition\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x15\n\x0b\x65quals_text\x18\x02 \x01(\tH\x00\x12\x18\n\x0e\x65quals_integer\x18\x03 \x01(\x03H\x00\x12\x15\n\x0b\x65quals_bool\x18\x04 \x01(\x08H\x00\x12#\n\x06\x61ny_of\x18\x05 \x01(\x0b\x32\x11.tamis.v1.TextSetH\x00\x12 \n\x05range\x18\x06 \x01(\x0b\x32\x0f.tamis.v1.RangeH\x00\x12\x10\n\x06\x65xists\x18\x07 \x01(\x08H\x00\x42\x06\n\x04test\"\x19\n\x07TextSet\x12\x0e\n\x06values\x18\x01 \x03(\t\"k\n\x05Range\x12\x0f\n\x02gt\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x03gte\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x0f\n\x02lt\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x10\n\x03lte\x18\x04 \x01(\x01H\x03\x88\x01\x01\x42\x05\n\x03_gtB\x06\n\x04_gteB\x05\n\x03_ltB\x06\n\x04_lte\"J\n\x0f\x44ocumentFailure\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\"\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x11.tamis.v1.Failure*\xad\x01\n\x10\x44ocumentModality\x12!\n\x1d\x44OCUMENT_MODALITY_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x44OCUMENT_MODALITY_TEXT\x10\x01\x12\x1b\n\x17\x44OCUMENT_MODALITY_IMAGE\x10\x02\x12 \n\x1c\x44OCUMENT_MODALITY_IMAGE_TEXT\x10\x03\x12\x1b\n\x17\x44OCUMENT_MODALITY_VIDEO\x10\x04*v\n\x0c\x44ocumentView\x12\x1d\n\x19\x44OCUMENT_VIEW_UNSPECIFIED\x10\x00\x12\x14\n\x10\x44OCUMENT_VIEW_ID\x10\x01\x12\x19\n\x15\x44OCUMENT_VIEW_PAYLOAD\x10\x02\x12\x16\n\x12\x44OCUMENT_VIEW_FULL\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tamis.v1.document_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DOCUMENTVIEW']._serialized_start=749
-  _globals['_DOCUMENTVIEW']._serialized_end=867
-  _globals['_DOCUMENT']._serialized_start=115
-  _globals['_DOCUMENT']._serialized_end=216
-  _globals['_FILTER']._serialized_start=218
-  _globals['_FILTER']._serialized_end=337
-  _globals['_CONDITION']._serialized_start=340
-  _globals['_CONDITION']._serialized_end=535
-  _globals['_TEXTSET']._serialized_start=537
-  _globals['_TEXTSET']._serialized_end=562
-  _globals['_RANGE']._serialized_start=564
-  _globals['_RANGE']._serialized_end=671
-  _globals['_DOCUMENTFAILURE']._serialized_start=673
-  _globals['_DOCUMENTFAILURE']._serialized_end=747
+  _globals['_DOCUMENTMODALITY']._serialized_start=833
+  _globals['_DOCUMENTMODALITY']._serialized_end=1006
+  _globals['_DOCUMENTVIEW']._serialized_start=1008
+  _globals['_DOCUMENTVIEW']._serialized_end=1126
+  _globals['_DOCUMENT']._serialized_start=147
+  _globals['_DOCUMENT']._serialized_end=299
+  _globals['_FILTER']._serialized_start=301
+  _globals['_FILTER']._serialized_end=420
+  _globals['_CONDITION']._serialized_start=423
+  _globals['_CONDITION']._serialized_end=618
+  _globals['_TEXTSET']._serialized_start=620
+  _globals['_TEXTSET']._serialized_end=645
+  _globals['_RANGE']._serialized_start=647
+  _globals['_RANGE']._serialized_end=754
+  _globals['_DOCUMENTFAILURE']._serialized_start=756
+  _globals['_DOCUMENTFAILURE']._serialized_end=830
 # @@protoc_insertion_point(module_scope)

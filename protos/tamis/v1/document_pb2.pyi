@@ -13,6 +13,7 @@ import google.protobuf.struct_pb2
 import sys
 import tamis.v1.content_pb2
 import tamis.v1.failure_pb2
+import tamis.v1.representation_pb2
 import typing
 
 if sys.version_info >= (3, 10):
@@ -21,6 +22,38 @@ else:
     import typing_extensions
 
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
+
+class _DocumentModality:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _DocumentModalityEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_DocumentModality.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    DOCUMENT_MODALITY_UNSPECIFIED: _DocumentModality.ValueType  # 0
+    """Not used."""
+    DOCUMENT_MODALITY_TEXT: _DocumentModality.ValueType  # 1
+    """A text alone."""
+    DOCUMENT_MODALITY_IMAGE: _DocumentModality.ValueType  # 2
+    """A picture alone."""
+    DOCUMENT_MODALITY_IMAGE_TEXT: _DocumentModality.ValueType  # 3
+    """A picture with a text."""
+    DOCUMENT_MODALITY_VIDEO: _DocumentModality.ValueType  # 4
+    """Frames of a video, with or without a text."""
+
+class DocumentModality(_DocumentModality, metaclass=_DocumentModalityEnumTypeWrapper):
+    """What a document is made of."""
+
+DOCUMENT_MODALITY_UNSPECIFIED: DocumentModality.ValueType  # 0
+"""Not used."""
+DOCUMENT_MODALITY_TEXT: DocumentModality.ValueType  # 1
+"""A text alone."""
+DOCUMENT_MODALITY_IMAGE: DocumentModality.ValueType  # 2
+"""A picture alone."""
+DOCUMENT_MODALITY_IMAGE_TEXT: DocumentModality.ValueType  # 3
+"""A picture with a text."""
+DOCUMENT_MODALITY_VIDEO: DocumentModality.ValueType  # 4
+"""Frames of a video, with or without a text."""
+Global___DocumentModality: typing_extensions.TypeAlias = DocumentModality
 
 class _DocumentView:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -59,6 +92,7 @@ class Document(google.protobuf.message.Message):
     ID_FIELD_NUMBER: builtins.int
     CONTENT_FIELD_NUMBER: builtins.int
     METADATA_FIELD_NUMBER: builtins.int
+    REPRESENTATIONS_FIELD_NUMBER: builtins.int
     id: builtins.str
     """Chosen by the caller, unique in its collection, from 1 to 512 bytes. Upserting an id again
     replaces the document.
@@ -71,15 +105,23 @@ class Document(google.protobuf.message.Message):
     def metadata(self) -> google.protobuf.struct_pb2.Struct:
         """The caller's own fields, for filters and display. At most 64 KiB as JSON. Unset means none."""
 
+    @property
+    def representations(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[tamis.v1.representation_pb2.Representation]:
+        """In an upsert: ready-made representations, which are indexed instead of encoding the content;
+        with them the content may be unset. Counts of terms, where the collection weighs counts. Never
+        in an answer.
+        """
+
     def __init__(
         self,
         *,
         id: builtins.str = ...,
         content: tamis.v1.content_pb2.Content | None = ...,
         metadata: google.protobuf.struct_pb2.Struct | None = ...,
+        representations: collections.abc.Iterable[tamis.v1.representation_pb2.Representation] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["content", b"content", "metadata", b"metadata"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["content", b"content", "id", b"id", "metadata", b"metadata"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["content", b"content", "id", b"id", "metadata", b"metadata", "representations", b"representations"]) -> None: ...
 
 Global___Document: typing_extensions.TypeAlias = Document
 

@@ -24,23 +24,27 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtamis/v1/representation.proto\x12\x08tamis.v1\"H\n\x06Tensor\x12!\n\x05\x64type\x18\x01 \x01(\x0e\x32\x12.tamis.v1.DataType\x12\r\n\x05shape\x18\x02 \x03(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"/\n\x0cSparseVector\x12\x0f\n\x07indices\x18\x01 \x03(\r\x12\x0e\n\x06values\x18\x02 \x03(\x02\"u\n\x0eRepresentation\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x06tensor\x18\x02 \x01(\x0b\x32\x10.tamis.v1.TensorH\x00\x12(\n\x06sparse\x18\x03 \x01(\x0b\x32\x16.tamis.v1.SparseVectorH\x00\x42\x07\n\x05value\"a\n\x0bVectorField\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x04kind\x18\x02 \x01(\x0e\x32\x14.tamis.v1.VectorKind\x12\x0b\n\x03\x64im\x18\x03 \x01(\r\x12\x13\n\x0b\x66ingerprint\x18\x04 \x01(\t*\xbe\x01\n\x08\x44\x61taType\x12\x19\n\x15\x44\x41TA_TYPE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT32\x10\x01\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT16\x10\x02\x12\x16\n\x12\x44\x41TA_TYPE_BFLOAT16\x10\x03\x12\x12\n\x0e\x44\x41TA_TYPE_INT8\x10\x04\x12\x13\n\x0f\x44\x41TA_TYPE_UINT8\x10\x05\x12\x13\n\x0f\x44\x41TA_TYPE_INT32\x10\x06\x12\x13\n\x0f\x44\x41TA_TYPE_INT64\x10\x07*o\n\nVectorKind\x12\x1b\n\x17VECTOR_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11VECTOR_KIND_DENSE\x10\x01\x12\x16\n\x12VECTOR_KIND_SPARSE\x10\x02\x12\x15\n\x11VECTOR_KIND_MULTI\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtamis/v1/representation.proto\x12\x08tamis.v1\"H\n\x06Tensor\x12!\n\x05\x64type\x18\x01 \x01(\x0e\x32\x12.tamis.v1.DataType\x12\r\n\x05shape\x18\x02 \x03(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"/\n\x0cSparseVector\x12\x0f\n\x07indices\x18\x01 \x03(\r\x12\x0e\n\x06values\x18\x02 \x03(\x02\"\x8a\x01\n\x0eRepresentation\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x06tensor\x18\x02 \x01(\x0b\x32\x10.tamis.v1.TensorH\x00\x12(\n\x06sparse\x18\x03 \x01(\x0b\x32\x16.tamis.v1.SparseVectorH\x00\x12\x13\n\x0b\x66ingerprint\x18\x04 \x01(\tB\x07\n\x05value\"\xa0\x01\n\x0bVectorField\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x04kind\x18\x02 \x01(\x0e\x32\x14.tamis.v1.VectorKind\x12\x0b\n\x03\x64im\x18\x03 \x01(\r\x12\x13\n\x0b\x66ingerprint\x18\x04 \x01(\t\x12/\n\tweighting\x18\x05 \x01(\x0b\x32\x17.tamis.v1.TermWeightingH\x00\x88\x01\x01\x42\x0c\n\n_weighting\"\xb3\x01\n\rTermWeighting\x12&\n\x07variant\x18\x01 \x01(\x0e\x32\x15.tamis.v1.TermVariant\x12\x0f\n\x02k1\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x01\x62\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x12\n\x05\x64\x65lta\x18\x04 \x01(\x01H\x02\x88\x01\x01\x12\x1b\n\x0e\x61verage_length\x18\x05 \x01(\x01H\x03\x88\x01\x01\x42\x05\n\x03_k1B\x04\n\x02_bB\x08\n\x06_deltaB\x11\n\x0f_average_length*\xbe\x01\n\x08\x44\x61taType\x12\x19\n\x15\x44\x41TA_TYPE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT32\x10\x01\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT16\x10\x02\x12\x16\n\x12\x44\x41TA_TYPE_BFLOAT16\x10\x03\x12\x12\n\x0e\x44\x41TA_TYPE_INT8\x10\x04\x12\x13\n\x0f\x44\x41TA_TYPE_UINT8\x10\x05\x12\x13\n\x0f\x44\x41TA_TYPE_INT32\x10\x06\x12\x13\n\x0f\x44\x41TA_TYPE_INT64\x10\x07*\xc5\x01\n\x0bTermVariant\x12\x1c\n\x18TERM_VARIANT_UNSPECIFIED\x10\x00\x12\x17\n\x13TERM_VARIANT_LUCENE\x10\x01\x12\x1a\n\x16TERM_VARIANT_ROBERTSON\x10\x02\x12\x16\n\x12TERM_VARIANT_ATIRE\x10\x03\x12\x16\n\x12TERM_VARIANT_BM25L\x10\x04\x12\x1a\n\x16TERM_VARIANT_BM25_PLUS\x10\x05\x12\x17\n\x13TERM_VARIANT_TF_IDF\x10\x06*o\n\nVectorKind\x12\x1b\n\x17VECTOR_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11VECTOR_KIND_DENSE\x10\x01\x12\x16\n\x12VECTOR_KIND_SPARSE\x10\x02\x12\x15\n\x11VECTOR_KIND_MULTI\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tamis.v1.representation_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DATATYPE']._serialized_start=385
-  _globals['_DATATYPE']._serialized_end=575
-  _globals['_VECTORKIND']._serialized_start=577
-  _globals['_VECTORKIND']._serialized_end=688
+  _globals['_DATATYPE']._serialized_start=653
+  _globals['_DATATYPE']._serialized_end=843
+  _globals['_TERMVARIANT']._serialized_start=846
+  _globals['_TERMVARIANT']._serialized_end=1043
+  _globals['_VECTORKIND']._serialized_start=1045
+  _globals['_VECTORKIND']._serialized_end=1156
   _globals['_TENSOR']._serialized_start=43
   _globals['_TENSOR']._serialized_end=115
   _globals['_SPARSEVECTOR']._serialized_start=117
   _globals['_SPARSEVECTOR']._serialized_end=164
-  _globals['_REPRESENTATION']._serialized_start=166
-  _globals['_REPRESENTATION']._serialized_end=283
-  _globals['_VECTORFIELD']._serialized_start=285
-  _globals['_VECTORFIELD']._serialized_end=382
+  _globals['_REPRESENTATION']._serialized_start=167
+  _globals['_REPRESENTATION']._serialized_end=305
+  _globals['_VECTORFIELD']._serialized_start=308
+  _globals['_VECTORFIELD']._serialized_end=468
+  _globals['_TERMWEIGHTING']._serialized_start=471
+  _globals['_TERMWEIGHTING']._serialized_end=650
 # @@protoc_insertion_point(module_scope)

@@ -63,6 +63,46 @@ DATA_TYPE_INT64: DataType.ValueType  # 7
 """Signed, 64 bits."""
 Global___DataType: typing_extensions.TypeAlias = DataType
 
+class _TermVariant:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _TermVariantEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_TermVariant.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    TERM_VARIANT_UNSPECIFIED: _TermVariant.ValueType  # 0
+    """The same as TERM_VARIANT_LUCENE."""
+    TERM_VARIANT_LUCENE: _TermVariant.ValueType  # 1
+    """BM25 as Lucene has it."""
+    TERM_VARIANT_ROBERTSON: _TermVariant.ValueType  # 2
+    """BM25 as Robertson has it; terms of more than half of the documents weigh nothing."""
+    TERM_VARIANT_ATIRE: _TermVariant.ValueType  # 3
+    """BM25 as ATIRE has it."""
+    TERM_VARIANT_BM25L: _TermVariant.ValueType  # 4
+    """BM25L."""
+    TERM_VARIANT_BM25_PLUS: _TermVariant.ValueType  # 5
+    """BM25+."""
+    TERM_VARIANT_TF_IDF: _TermVariant.ValueType  # 6
+    """tf-idf, as SMART's lnc.ltc."""
+
+class TermVariant(_TermVariant, metaclass=_TermVariantEnumTypeWrapper):
+    """A formula that weighs counts of terms."""
+
+TERM_VARIANT_UNSPECIFIED: TermVariant.ValueType  # 0
+"""The same as TERM_VARIANT_LUCENE."""
+TERM_VARIANT_LUCENE: TermVariant.ValueType  # 1
+"""BM25 as Lucene has it."""
+TERM_VARIANT_ROBERTSON: TermVariant.ValueType  # 2
+"""BM25 as Robertson has it; terms of more than half of the documents weigh nothing."""
+TERM_VARIANT_ATIRE: TermVariant.ValueType  # 3
+"""BM25 as ATIRE has it."""
+TERM_VARIANT_BM25L: TermVariant.ValueType  # 4
+"""BM25L."""
+TERM_VARIANT_BM25_PLUS: TermVariant.ValueType  # 5
+"""BM25+."""
+TERM_VARIANT_TF_IDF: TermVariant.ValueType  # 6
+"""tf-idf, as SMART's lnc.ltc."""
+Global___TermVariant: typing_extensions.TypeAlias = TermVariant
+
 class _VectorKind:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: typing_extensions.TypeAlias = ValueType
@@ -154,8 +194,13 @@ class Representation(google.protobuf.message.Message):
     NAME_FIELD_NUMBER: builtins.int
     TENSOR_FIELD_NUMBER: builtins.int
     SPARSE_FIELD_NUMBER: builtins.int
+    FINGERPRINT_FIELD_NUMBER: builtins.int
     name: builtins.str
     """`encoder.head`, such as `minilm.dense`."""
+    fingerprint: builtins.str
+    """Of the encoder that made it. Where it is set and not the collection's, the representation is
+    refused.
+    """
     @property
     def tensor(self) -> Global___Tensor:
         """One vector (one axis) or one vector a token (two axes), in float32 or float16."""
@@ -170,9 +215,10 @@ class Representation(google.protobuf.message.Message):
         name: builtins.str = ...,
         tensor: Global___Tensor | None = ...,
         sparse: Global___SparseVector | None = ...,
+        fingerprint: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["sparse", b"sparse", "tensor", b"tensor", "value", b"value"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["name", b"name", "sparse", b"sparse", "tensor", b"tensor", "value", b"value"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["fingerprint", b"fingerprint", "name", b"name", "sparse", b"sparse", "tensor", b"tensor", "value", b"value"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["value", b"value"]) -> typing.Literal["tensor", "sparse"] | None: ...
 
 Global___Representation: typing_extensions.TypeAlias = Representation
@@ -187,6 +233,7 @@ class VectorField(google.protobuf.message.Message):
     KIND_FIELD_NUMBER: builtins.int
     DIM_FIELD_NUMBER: builtins.int
     FINGERPRINT_FIELD_NUMBER: builtins.int
+    WEIGHTING_FIELD_NUMBER: builtins.int
     name: builtins.str
     """`encoder.head`, such as `minilm.dense`."""
     kind: Global___VectorKind.ValueType
@@ -195,6 +242,10 @@ class VectorField(google.protobuf.message.Message):
     """The length of one vector; 0 for sparse ones."""
     fingerprint: builtins.str
     """Of the encoder that made it. A representation of another fingerprint is refused."""
+    @property
+    def weighting(self) -> Global___TermWeighting:
+        """How the collection weighs it, where it is counts of terms."""
+
     def __init__(
         self,
         *,
@@ -202,7 +253,56 @@ class VectorField(google.protobuf.message.Message):
         kind: Global___VectorKind.ValueType = ...,
         dim: builtins.int = ...,
         fingerprint: builtins.str = ...,
+        weighting: Global___TermWeighting | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["dim", b"dim", "fingerprint", b"fingerprint", "kind", b"kind", "name", b"name"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_weighting", b"_weighting", "weighting", b"weighting"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_weighting", b"_weighting", "dim", b"dim", "fingerprint", b"fingerprint", "kind", b"kind", "name", b"name", "weighting", b"weighting"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_weighting", b"_weighting"]) -> typing.Literal["weighting"] | None: ...
 
 Global___VectorField: typing_extensions.TypeAlias = VectorField
+
+@typing.final
+class TermWeighting(google.protobuf.message.Message):
+    """How a collection weighs counts of terms."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    VARIANT_FIELD_NUMBER: builtins.int
+    K1_FIELD_NUMBER: builtins.int
+    B_FIELD_NUMBER: builtins.int
+    DELTA_FIELD_NUMBER: builtins.int
+    AVERAGE_LENGTH_FIELD_NUMBER: builtins.int
+    variant: Global___TermVariant.ValueType
+    """The formula."""
+    k1: builtins.float
+    """How soon a repeated term stops adding, from 0. Unset means 1.2."""
+    b: builtins.float
+    """How far long documents are marked down, from 0 to 1. Unset means 0.75."""
+    delta: builtins.float
+    """What BM25L and BM25+ grant every term that occurs, from 0. Unset means 0.5."""
+    average_length: builtins.float
+    """The documents' average length, in terms. Unset means that of the encoder's settings; where
+    these have none either, it is measured on the documents that make a collection, and 20 for a
+    collection that is made empty.
+    """
+    def __init__(
+        self,
+        *,
+        variant: Global___TermVariant.ValueType = ...,
+        k1: builtins.float | None = ...,
+        b: builtins.float | None = ...,
+        delta: builtins.float | None = ...,
+        average_length: builtins.float | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_average_length", b"_average_length", "_b", b"_b", "_delta", b"_delta", "_k1", b"_k1", "average_length", b"average_length", "b", b"b", "delta", b"delta", "k1", b"k1"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_average_length", b"_average_length", "_b", b"_b", "_delta", b"_delta", "_k1", b"_k1", "average_length", b"average_length", "b", b"b", "delta", b"delta", "k1", b"k1", "variant", b"variant"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_average_length", b"_average_length"]) -> typing.Literal["average_length"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_b", b"_b"]) -> typing.Literal["b"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_delta", b"_delta"]) -> typing.Literal["delta"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_k1", b"_k1"]) -> typing.Literal["k1"] | None: ...
+
+Global___TermWeighting: typing_extensions.TypeAlias = TermWeighting

@@ -31,39 +31,39 @@ from tamis.v1 import stage_pb2 as tamis_dot_v1_dot_stage__pb2
 from tamis.v1 import representation_pb2 as tamis_dot_v1_dot_representation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n tamis/v1/retrieval_service.proto\x12\x08tamis.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x16tamis/v1/content.proto\x1a\x16tamis/v1/context.proto\x1a\x17tamis/v1/document.proto\x1a\x16tamis/v1/failure.proto\x1a\x14tamis/v1/stage.proto\x1a\x1dtamis/v1/representation.proto\"\xd9\x02\n\rSearchRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12 \n\x05query\x18\x02 \x01(\x0b\x32\x11.tamis.v1.Content\x12\x31\n\x0frepresentations\x18\x03 \x03(\x0b\x32\x18.tamis.v1.Representation\x12\x0e\n\x01k\x18\x04 \x01(\rH\x00\x88\x01\x01\x12\x15\n\x08pipeline\x18\x05 \x01(\tH\x01\x88\x01\x01\x12%\n\x06\x66ilter\x18\x06 \x01(\x0b\x32\x10.tamis.v1.FilterH\x02\x88\x01\x01\x12$\n\x04view\x18\x07 \x01(\x0e\x32\x16.tamis.v1.DocumentView\x12-\n\x07options\x18\x08 \x01(\x0b\x32\x17.tamis.v1.SearchOptionsH\x03\x88\x01\x01\x12\x12\n\nrequest_id\x18\t \x01(\tB\x04\n\x02_kB\x0b\n\t_pipelineB\t\n\x07_filterB\n\n\x08_options\"\xcf\x04\n\rSearchOptions\x12(\n\nstop_after\x18\x01 \x01(\x0e\x32\x0f.tamis.v1.StageH\x00\x88\x01\x01\x12\x1b\n\x0eretrieve_depth\x18\x02 \x01(\rH\x01\x88\x01\x01\x12\x19\n\x0crerank_depth\x18\x03 \x01(\rH\x02\x88\x01\x01\x12\x19\n\x0crefine_depth\x18\x04 \x01(\rH\x03\x88\x01\x01\x12\x1a\n\rrefine_budget\x18\x05 \x01(\rH\x04\x88\x01\x01\x12\x33\n\x0brerank_time\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationH\x05\x88\x01\x01\x12\x33\n\x0brefine_time\x18\x07 \x01(\x0b\x32\x19.google.protobuf.DurationH\x06\x88\x01\x01\x12+\n\x0c\x63\x61\x63he_policy\x18\x08 \x01(\x0e\x32\x15.tamis.v1.CachePolicy\x12$\n\x08priority\x18\t \x01(\x0e\x32\x12.tamis.v1.Priority\x12\x16\n\tmax_calls\x18\n \x01(\rH\x07\x88\x01\x01\x12\x17\n\x0fpartial_results\x18\x0b \x01(\x08\x12\x33\n\x10\x63ontext_delivery\x18\x0c \x01(\x0e\x32\x19.tamis.v1.ContextDeliveryB\r\n\x0b_stop_afterB\x11\n\x0f_retrieve_depthB\x0f\n\r_rerank_depthB\x0f\n\r_refine_depthB\x10\n\x0e_refine_budgetB\x0e\n\x0c_rerank_timeB\x0e\n\x0c_refine_timeB\x0c\n\n_max_calls\"\xdf\x01\n\x0eSearchResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\r\x12\x1e\n\x05stage\x18\x03 \x01(\x0e\x32\x0f.tamis.v1.Stage\x12\'\n\x06result\x18\x04 \x01(\x0b\x32\x15.tamis.v1.StageResultH\x00\x12)\n\x07skipped\x18\x05 \x01(\x0b\x32\x16.tamis.v1.StageSkippedH\x00\x12*\n\x07summary\x18\x06 \x01(\x0b\x32\x17.tamis.v1.SearchSummaryH\x00\x42\x07\n\x05\x65vent\"\xa1\x01\n\rSearchSummary\x12$\n\x0b\x66inal_stage\x18\x01 \x01(\x0e\x32\x0f.tamis.v1.Stage\x12\x10\n\x08total_us\x18\x02 \x01(\x04\x12#\n\x08warnings\x18\x03 \x03(\x0b\x32\x11.tamis.v1.Failure\x12\x33\n\x10\x65mbedding_source\x18\x04 \x01(\x0e\x32\x19.tamis.v1.EmbeddingSource\"]\n\x14SearchSessionRequest\x12)\n\x06search\x18\x01 \x01(\x0b\x32\x17.tamis.v1.SessionSearchH\x00\x12\x10\n\x06\x63\x61ncel\x18\x02 \x01(\tH\x00\x42\x08\n\x06\x61\x63tion\"v\n\rSessionSearch\x12(\n\x07request\x18\x01 \x01(\x0b\x32\x17.tamis.v1.SearchRequest\x12/\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationH\x00\x88\x01\x01\x42\n\n\x08_timeout\"\x8a\x01\n\x15SearchSessionResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12,\n\x08response\x18\x02 \x01(\x0b\x32\x18.tamis.v1.SearchResponseH\x00\x12$\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x11.tamis.v1.FailureH\x00\x42\t\n\x07outcome\"?\n\x12\x42\x61tchSearchRequest\x12)\n\x08requests\x18\x01 \x03(\x0b\x32\x17.tamis.v1.SearchRequest\"C\n\x13\x42\x61tchSearchResponse\x12,\n\x07results\x18\x01 \x03(\x0b\x32\x1b.tamis.v1.BatchSearchResult\"\x8d\x01\n\x11\x42\x61tchSearchResult\x12\'\n\x06result\x18\x01 \x01(\x0b\x32\x15.tamis.v1.StageResultH\x00\x12$\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x11.tamis.v1.FailureH\x00\x12\x1e\n\x05stage\x18\x03 \x01(\x0e\x32\x0f.tamis.v1.StageB\t\n\x07outcome*\x8f\x01\n\x0b\x43\x61\x63hePolicy\x12\x1c\n\x18\x43\x41\x43HE_POLICY_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43\x41\x43HE_POLICY_DEFAULT\x10\x01\x12\x17\n\x13\x43\x41\x43HE_POLICY_BYPASS\x10\x02\x12\x18\n\x14\x43\x41\x43HE_POLICY_REFRESH\x10\x03\x12\x15\n\x11\x43\x41\x43HE_POLICY_ONLY\x10\x04*Q\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x18\n\x14PRIORITY_INTERACTIVE\x10\x01\x12\x11\n\rPRIORITY_BULK\x10\x02*\xcd\x01\n\x0f\x45mbeddingSource\x12 \n\x1c\x45MBEDDING_SOURCE_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x45MBEDDING_SOURCE_ENCODER\x10\x01\x12 \n\x1c\x45MBEDDING_SOURCE_LOCAL_CACHE\x10\x02\x12\x1a\n\x16\x45MBEDDING_SOURCE_REDIS\x10\x03\x12\x1e\n\x1a\x45MBEDDING_SOURCE_COALESCED\x10\x04\x12\x1c\n\x18\x45MBEDDING_SOURCE_REQUEST\x10\x05\x32\xf3\x01\n\x10RetrievalService\x12=\n\x06Search\x12\x17.tamis.v1.SearchRequest\x1a\x18.tamis.v1.SearchResponse0\x01\x12T\n\rSearchSession\x12\x1e.tamis.v1.SearchSessionRequest\x1a\x1f.tamis.v1.SearchSessionResponse(\x01\x30\x01\x12J\n\x0b\x42\x61tchSearch\x12\x1c.tamis.v1.BatchSearchRequest\x1a\x1d.tamis.v1.BatchSearchResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n tamis/v1/retrieval_service.proto\x12\x08tamis.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x16tamis/v1/content.proto\x1a\x16tamis/v1/context.proto\x1a\x17tamis/v1/document.proto\x1a\x16tamis/v1/failure.proto\x1a\x14tamis/v1/stage.proto\x1a\x1dtamis/v1/representation.proto\"\xaa\x03\n\rSearchRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12 \n\x05query\x18\x02 \x01(\x0b\x32\x11.tamis.v1.Content\x12\x31\n\x0frepresentations\x18\x03 \x03(\x0b\x32\x18.tamis.v1.Representation\x12\x0e\n\x01k\x18\x04 \x01(\rH\x00\x88\x01\x01\x12\x15\n\x08pipeline\x18\x05 \x01(\tH\x01\x88\x01\x01\x12%\n\x06\x66ilter\x18\x06 \x01(\x0b\x32\x10.tamis.v1.FilterH\x02\x88\x01\x01\x12$\n\x04view\x18\x07 \x01(\x0e\x32\x16.tamis.v1.DocumentView\x12-\n\x07options\x18\x08 \x01(\x0b\x32\x17.tamis.v1.SearchOptionsH\x03\x88\x01\x01\x12\x12\n\nrequest_id\x18\t \x01(\t\x12\x1f\n\x04\x61lso\x18\n \x03(\x0b\x32\x11.tamis.v1.Content\x12.\n\nmodalities\x18\x0b \x03(\x0e\x32\x1a.tamis.v1.DocumentModalityB\x04\n\x02_kB\x0b\n\t_pipelineB\t\n\x07_filterB\n\n\x08_options\"\xcf\x04\n\rSearchOptions\x12(\n\nstop_after\x18\x01 \x01(\x0e\x32\x0f.tamis.v1.StageH\x00\x88\x01\x01\x12\x1b\n\x0eretrieve_depth\x18\x02 \x01(\rH\x01\x88\x01\x01\x12\x19\n\x0crerank_depth\x18\x03 \x01(\rH\x02\x88\x01\x01\x12\x19\n\x0crefine_depth\x18\x04 \x01(\rH\x03\x88\x01\x01\x12\x1a\n\rrefine_budget\x18\x05 \x01(\rH\x04\x88\x01\x01\x12\x33\n\x0brerank_time\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationH\x05\x88\x01\x01\x12\x33\n\x0brefine_time\x18\x07 \x01(\x0b\x32\x19.google.protobuf.DurationH\x06\x88\x01\x01\x12+\n\x0c\x63\x61\x63he_policy\x18\x08 \x01(\x0e\x32\x15.tamis.v1.CachePolicy\x12$\n\x08priority\x18\t \x01(\x0e\x32\x12.tamis.v1.Priority\x12\x16\n\tmax_calls\x18\n \x01(\rH\x07\x88\x01\x01\x12\x17\n\x0fpartial_results\x18\x0b \x01(\x08\x12\x33\n\x10\x63ontext_delivery\x18\x0c \x01(\x0e\x32\x19.tamis.v1.ContextDeliveryB\r\n\x0b_stop_afterB\x11\n\x0f_retrieve_depthB\x0f\n\r_rerank_depthB\x0f\n\r_refine_depthB\x10\n\x0e_refine_budgetB\x0e\n\x0c_rerank_timeB\x0e\n\x0c_refine_timeB\x0c\n\n_max_calls\"\xdf\x01\n\x0eSearchResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\r\x12\x1e\n\x05stage\x18\x03 \x01(\x0e\x32\x0f.tamis.v1.Stage\x12\'\n\x06result\x18\x04 \x01(\x0b\x32\x15.tamis.v1.StageResultH\x00\x12)\n\x07skipped\x18\x05 \x01(\x0b\x32\x16.tamis.v1.StageSkippedH\x00\x12*\n\x07summary\x18\x06 \x01(\x0b\x32\x17.tamis.v1.SearchSummaryH\x00\x42\x07\n\x05\x65vent\"\xa1\x01\n\rSearchSummary\x12$\n\x0b\x66inal_stage\x18\x01 \x01(\x0e\x32\x0f.tamis.v1.Stage\x12\x10\n\x08total_us\x18\x02 \x01(\x04\x12#\n\x08warnings\x18\x03 \x03(\x0b\x32\x11.tamis.v1.Failure\x12\x33\n\x10\x65mbedding_source\x18\x04 \x01(\x0e\x32\x19.tamis.v1.EmbeddingSource\"]\n\x14SearchSessionRequest\x12)\n\x06search\x18\x01 \x01(\x0b\x32\x17.tamis.v1.SessionSearchH\x00\x12\x10\n\x06\x63\x61ncel\x18\x02 \x01(\tH\x00\x42\x08\n\x06\x61\x63tion\"v\n\rSessionSearch\x12(\n\x07request\x18\x01 \x01(\x0b\x32\x17.tamis.v1.SearchRequest\x12/\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationH\x00\x88\x01\x01\x42\n\n\x08_timeout\"\x8a\x01\n\x15SearchSessionResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12,\n\x08response\x18\x02 \x01(\x0b\x32\x18.tamis.v1.SearchResponseH\x00\x12$\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x11.tamis.v1.FailureH\x00\x42\t\n\x07outcome\"?\n\x12\x42\x61tchSearchRequest\x12)\n\x08requests\x18\x01 \x03(\x0b\x32\x17.tamis.v1.SearchRequest\"C\n\x13\x42\x61tchSearchResponse\x12,\n\x07results\x18\x01 \x03(\x0b\x32\x1b.tamis.v1.BatchSearchResult\"\x8d\x01\n\x11\x42\x61tchSearchResult\x12\'\n\x06result\x18\x01 \x01(\x0b\x32\x15.tamis.v1.StageResultH\x00\x12$\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x11.tamis.v1.FailureH\x00\x12\x1e\n\x05stage\x18\x03 \x01(\x0e\x32\x0f.tamis.v1.StageB\t\n\x07outcome*\x8f\x01\n\x0b\x43\x61\x63hePolicy\x12\x1c\n\x18\x43\x41\x43HE_POLICY_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43\x41\x43HE_POLICY_DEFAULT\x10\x01\x12\x17\n\x13\x43\x41\x43HE_POLICY_BYPASS\x10\x02\x12\x18\n\x14\x43\x41\x43HE_POLICY_REFRESH\x10\x03\x12\x15\n\x11\x43\x41\x43HE_POLICY_ONLY\x10\x04*Q\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x18\n\x14PRIORITY_INTERACTIVE\x10\x01\x12\x11\n\rPRIORITY_BULK\x10\x02*\xcd\x01\n\x0f\x45mbeddingSource\x12 \n\x1c\x45MBEDDING_SOURCE_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x45MBEDDING_SOURCE_ENCODER\x10\x01\x12 \n\x1c\x45MBEDDING_SOURCE_LOCAL_CACHE\x10\x02\x12\x1a\n\x16\x45MBEDDING_SOURCE_REDIS\x10\x03\x12\x1e\n\x1a\x45MBEDDING_SOURCE_COALESCED\x10\x04\x12\x1c\n\x18\x45MBEDDING_SOURCE_REQUEST\x10\x05\x32\xf3\x01\n\x10RetrievalService\x12=\n\x06Search\x12\x17.tamis.v1.SearchRequest\x1a\x18.tamis.v1.SearchResponse0\x01\x12T\n\rSearchSession\x12\x1e.tamis.v1.SearchSessionRequest\x1a\x1f.tamis.v1.SearchSessionResponse(\x01\x30\x01\x12J\n\x0b\x42\x61tchSearch\x12\x1c.tamis.v1.BatchSearchRequest\x1a\x1d.tamis.v1.BatchSearchResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tamis.v1.retrieval_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CACHEPOLICY']._serialized_start=2195
-  _globals['_CACHEPOLICY']._serialized_end=2338
-  _globals['_PRIORITY']._serialized_start=2340
-  _globals['_PRIORITY']._serialized_end=2421
-  _globals['_EMBEDDINGSOURCE']._serialized_start=2424
-  _globals['_EMBEDDINGSOURCE']._serialized_end=2629
+  _globals['_CACHEPOLICY']._serialized_start=2276
+  _globals['_CACHEPOLICY']._serialized_end=2419
+  _globals['_PRIORITY']._serialized_start=2421
+  _globals['_PRIORITY']._serialized_end=2502
+  _globals['_EMBEDDINGSOURCE']._serialized_start=2505
+  _globals['_EMBEDDINGSOURCE']._serialized_end=2710
   _globals['_SEARCHREQUEST']._serialized_start=229
-  _globals['_SEARCHREQUEST']._serialized_end=574
-  _globals['_SEARCHOPTIONS']._serialized_start=577
-  _globals['_SEARCHOPTIONS']._serialized_end=1168
-  _globals['_SEARCHRESPONSE']._serialized_start=1171
-  _globals['_SEARCHRESPONSE']._serialized_end=1394
-  _globals['_SEARCHSUMMARY']._serialized_start=1397
-  _globals['_SEARCHSUMMARY']._serialized_end=1558
-  _globals['_SEARCHSESSIONREQUEST']._serialized_start=1560
-  _globals['_SEARCHSESSIONREQUEST']._serialized_end=1653
-  _globals['_SESSIONSEARCH']._serialized_start=1655
-  _globals['_SESSIONSEARCH']._serialized_end=1773
-  _globals['_SEARCHSESSIONRESPONSE']._serialized_start=1776
-  _globals['_SEARCHSESSIONRESPONSE']._serialized_end=1914
-  _globals['_BATCHSEARCHREQUEST']._serialized_start=1916
-  _globals['_BATCHSEARCHREQUEST']._serialized_end=1979
-  _globals['_BATCHSEARCHRESPONSE']._serialized_start=1981
-  _globals['_BATCHSEARCHRESPONSE']._serialized_end=2048
-  _globals['_BATCHSEARCHRESULT']._serialized_start=2051
-  _globals['_BATCHSEARCHRESULT']._serialized_end=2192
-  _globals['_RETRIEVALSERVICE']._serialized_start=2632
-  _globals['_RETRIEVALSERVICE']._serialized_end=2875
+  _globals['_SEARCHREQUEST']._serialized_end=655
+  _globals['_SEARCHOPTIONS']._serialized_start=658
+  _globals['_SEARCHOPTIONS']._serialized_end=1249
+  _globals['_SEARCHRESPONSE']._serialized_start=1252
+  _globals['_SEARCHRESPONSE']._serialized_end=1475
+  _globals['_SEARCHSUMMARY']._serialized_start=1478
+  _globals['_SEARCHSUMMARY']._serialized_end=1639
+  _globals['_SEARCHSESSIONREQUEST']._serialized_start=1641
+  _globals['_SEARCHSESSIONREQUEST']._serialized_end=1734
+  _globals['_SESSIONSEARCH']._serialized_start=1736
+  _globals['_SESSIONSEARCH']._serialized_end=1854
+  _globals['_SEARCHSESSIONRESPONSE']._serialized_start=1857
+  _globals['_SEARCHSESSIONRESPONSE']._serialized_end=1995
+  _globals['_BATCHSEARCHREQUEST']._serialized_start=1997
+  _globals['_BATCHSEARCHREQUEST']._serialized_end=2060
+  _globals['_BATCHSEARCHRESPONSE']._serialized_start=2062
+  _globals['_BATCHSEARCHRESPONSE']._serialized_end=2129
+  _globals['_BATCHSEARCHRESULT']._serialized_start=2132
+  _globals['_BATCHSEARCHRESULT']._serialized_end=2273
+  _globals['_RETRIEVALSERVICE']._serialized_start=2713
+  _globals['_RETRIEVALSERVICE']._serialized_end=2956
 # @@protoc_insertion_point(module_scope)

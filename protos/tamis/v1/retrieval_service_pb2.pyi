@@ -137,6 +137,8 @@ class SearchRequest(google.protobuf.message.Message):
     VIEW_FIELD_NUMBER: builtins.int
     OPTIONS_FIELD_NUMBER: builtins.int
     REQUEST_ID_FIELD_NUMBER: builtins.int
+    ALSO_FIELD_NUMBER: builtins.int
+    MODALITIES_FIELD_NUMBER: builtins.int
     collection: builtins.str
     """The collection to search. Must be set."""
     k: builtins.int
@@ -165,6 +167,16 @@ class SearchRequest(google.protobuf.message.Message):
     def options(self) -> Global___SearchOptions:
         """Settings of single stages. Unset means the pipeline's own."""
 
+    @property
+    def also(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[tamis.v1.content_pb2.Content]:
+        """Other wordings of the query, at most 16: each is searched, and the rankings are fused by
+        reciprocal rank. Rerankers and refiners read `query` alone.
+        """
+
+    @property
+    def modalities(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[tamis.v1.document_pb2.DocumentModality.ValueType]:
+        """Only documents that are made of one of these. Empty means all."""
+
     def __init__(
         self,
         *,
@@ -177,9 +189,11 @@ class SearchRequest(google.protobuf.message.Message):
         view: tamis.v1.document_pb2.DocumentView.ValueType = ...,
         options: Global___SearchOptions | None = ...,
         request_id: builtins.str = ...,
+        also: collections.abc.Iterable[tamis.v1.content_pb2.Content] | None = ...,
+        modalities: collections.abc.Iterable[tamis.v1.document_pb2.DocumentModality.ValueType] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_filter", b"_filter", "_k", b"_k", "_options", b"_options", "_pipeline", b"_pipeline", "filter", b"filter", "k", b"k", "options", b"options", "pipeline", b"pipeline", "query", b"query"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_filter", b"_filter", "_k", b"_k", "_options", b"_options", "_pipeline", b"_pipeline", "collection", b"collection", "filter", b"filter", "k", b"k", "options", b"options", "pipeline", b"pipeline", "query", b"query", "representations", b"representations", "request_id", b"request_id", "view", b"view"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_filter", b"_filter", "_k", b"_k", "_options", b"_options", "_pipeline", b"_pipeline", "also", b"also", "collection", b"collection", "filter", b"filter", "k", b"k", "modalities", b"modalities", "options", b"options", "pipeline", b"pipeline", "query", b"query", "representations", b"representations", "request_id", b"request_id", "view", b"view"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_filter", b"_filter"]) -> typing.Literal["filter"] | None: ...
     @typing.overload
@@ -232,8 +246,9 @@ class SearchOptions(google.protobuf.message.Message):
     result. Unset means as many as the method takes.
     """
     partial_results: builtins.bool
-    """Whether a reranker that works in several steps shows the order after each of them, as a result
-    with `partial` set. Each is complete and usable.
+    """Whether a stage that works in several steps shows what it has after each of them, as a result
+    with `partial` set: a retriever of several what the first of them found, a reranker its order so
+    far. Each is complete and usable.
     """
     context_delivery: tamis.v1.context_pb2.ContextDelivery.ValueType
     """How the refined context comes back."""

@@ -190,8 +190,9 @@ class StageResult(google.protobuf.message.Message):
     message: builtins.str
     """Why it is shortened, for people. Never parse it."""
     partial: builtins.bool
-    """Whether the stage goes on, and another result of it follows. Only where the request asks for
-    `partial_results`.
+    """Whether the stage goes on, and another result of it follows; `method` is then what made this
+    one, such as `bm25`. Only where the request asks for `partial_results`, or the pipeline streams
+    its retrievers.
     """
     @property
     def hits(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Hit]:
