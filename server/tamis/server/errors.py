@@ -13,8 +13,11 @@ from tamis.models.errors import InputError, ModelError, SettingsError, TamisErro
 from tamis.server.cache import ContextsUnavailableError, NotRememberedError
 from tamis.server.store import (
     CollectionExistsError,
+    DamagedCollectionError,
+    StoreFullError,
     StoreUnavailableError,
     UnknownCollectionError,
+    UnsupportedByIndexError,
 )
 from tamis.server.store.pictures import UnknownPictureError
 from tamis.v1 import failure_pb2 as pb
@@ -70,7 +73,11 @@ STATUS: dict[type[BaseException], Status] = {
     OverloadedError: Status(_Code.RESOURCE_EXHAUSTED, pb.REASON_OVERLOADED, 50),
     DeadlineError: Status(_Code.DEADLINE_EXCEEDED, pb.REASON_DEADLINE_EXCEEDED),
     ContextsUnavailableError: Status(_Code.UNAVAILABLE, pb.REASON_UNAVAILABLE, 200),
-    StoreUnavailableError: Status(_Code.UNAVAILABLE, pb.REASON_UNAVAILABLE, 200),
+    DamagedCollectionError: Status(_Code.FAILED_PRECONDITION, pb.REASON_FAILED_PRECONDITION),
+    StoreFullError: Status(_Code.RESOURCE_EXHAUSTED, pb.REASON_OVERLOADED, 500),
+    # An index engine that was lost is there again in one to three seconds.
+    StoreUnavailableError: Status(_Code.UNAVAILABLE, pb.REASON_UNAVAILABLE, 1_000),
+    UnsupportedByIndexError: Status(_Code.UNIMPLEMENTED, pb.REASON_UNIMPLEMENTED),
     DrainingError: Status(_Code.UNAVAILABLE, pb.REASON_UNAVAILABLE, 50),
     UnimplementedError: Status(_Code.UNIMPLEMENTED, pb.REASON_UNIMPLEMENTED),
 }
@@ -110,7 +117,8 @@ async def abort(context: "grpc.aio.ServicerContext[object, object]", error: Tami
         )
         rich.details.append(_packed(error_details_pb2.BadRequest(field_violations=[violation])))
     if status.retry_after_ms is not None:
-        delay = duration_pb2.Duration(nanos=status.retry_after_ms * 1_000_000)
+        delay = duration_pb2.Duration()
+        delay.FromMilliseconds(status.retry_after_ms)
         rich.details.append(_packed(error_details_pb2.RetryInfo(retry_delay=delay)))
         trailers.append(("grpc-retry-pushback-ms", str(status.retry_after_ms)))
     trailers.append(("grpc-status-details-bin", rich.SerializeToString()))

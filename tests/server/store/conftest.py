@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 from qdrant_client import AsyncQdrantClient, models
@@ -107,11 +108,35 @@ class LocalStore:
         selector: Any = which if isinstance(which, models.Filter) else list(which)
         await self._client.delete(collection, selector)
 
+    async def update_vectors(self, collection: str, points: Sequence[models.PointVectors]) -> None:
+        await self._known(collection)
+        there = {str(record.id) for record in await self.retrieve(collection, _ids(points))}
+        present = [
+            models.PointVectors(id=p.id, vector=listed(p.vector))
+            for p in points
+            if str(p.id) in there
+        ]
+        if present:
+            await self._client.update_vectors(collection, present)
+
+    async def delete_vectors(
+        self, collection: str, names: Sequence[str], where: models.Filter
+    ) -> None:
+        await self._known(collection)
+        await self._client.delete_vectors(collection, list(names), where)
+
     async def retrieve(
-        self, collection: str, ids: Sequence[str], *, vectors: Sequence[str] = ()
+        self,
+        collection: str,
+        ids: Sequence[str],
+        *,
+        vectors: Sequence[str] = (),
+        payload: bool = True,
     ) -> list[models.Record]:
         await self._known(collection)
-        found = await self._client.retrieve(collection, list(ids), with_vectors=list(vectors))
+        found = await self._client.retrieve(
+            collection, list(ids), with_payload=payload, with_vectors=list(vectors)
+        )
         by_id = {str(record.id): record for record in found}
         return [by_id[i] for i in ids if i in by_id]
 
@@ -123,10 +148,16 @@ class LocalStore:
         after: str | None = None,
         where: models.Filter | None = None,
         vectors: Sequence[str] = (),
+        payload: bool = True,
     ) -> list[models.Record]:
         await self._known(collection)
         found, _ = await self._client.scroll(
-            collection, where, limit + 1, offset=after, with_vectors=list(vectors)
+            collection,
+            where,
+            limit + 1,
+            offset=after,
+            with_payload=payload,
+            with_vectors=list(vectors),
         )
         return [record for record in found if record.id != after][:limit]
 
@@ -141,6 +172,7 @@ class LocalStore:
         where: models.Filter | None = None,
         exact: bool = False,
         vectors: Sequence[str] = (),
+        payload: bool = True,
     ) -> list[models.ScoredPoint]:
         await self._known(collection)
         response = await self._client.query_points(
@@ -150,6 +182,7 @@ class LocalStore:
             prefetch=[plain(part) for part in prefetch] or None,
             query_filter=where,
             limit=limit,
+            with_payload=payload,
             with_vectors=list(vectors),
         )
         return response.points
@@ -169,6 +202,8 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         stdin=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     ) as process:
+        with grpc.insecure_channel(f"unix:{socket}") as channel:
+            grpc.channel_ready_future(channel).result(timeout=60)
         yield f"unix:{socket}"
         assert process.stdin
         process.stdin.close()

@@ -19,8 +19,8 @@ from tamis.server.store import (
     VectorStore,
     point,
 )
+from tamis.server.store.connection import channel_to
 from tamis.server.store.opening import open_store
-from tamis.server.store.qdrant import channel_to
 
 DIM = 16
 SCHEMA = CollectionSchema(

@@ -11,7 +11,8 @@ from google.protobuf.message import Message
 from qdrant_client import AsyncQdrantClient, grpc, models
 
 from tamis.server.store import CollectionSchema, StoreUnavailableError, point
-from tamis.server.store.qdrant import QdrantStore, channel_to
+from tamis.server.store.connection import channel_to
+from tamis.server.store.qdrant import QdrantStore
 
 ID, OTHER = str(UUID(int=1)), str(UUID(int=2))
 COMPLETED = grpc.PointsOperationResponse(

@@ -15,8 +15,8 @@ from qdrant_client import grpc, models
 
 from tamis.server.config import StoreSettings
 from tamis.server.store import CollectionSchema, point
+from tamis.server.store.connection import channel_to
 from tamis.server.store.opening import open_store
-from tamis.server.store.qdrant import channel_to
 
 DIM, COUNT = 512, 6_000  # more than the 10 MB below which Qdrant builds no graph
 SCHEMA = CollectionSchema(
@@ -58,6 +58,7 @@ async def busy_engine(folder: Path) -> AsyncIterator[tuple[str, asyncio.StreamRe
     )
     assert process.stdin
     assert process.stderr
+    await told(process.stderr, "serving")
     yield f"unix:{folder / 'engine.sock'}", process.stderr
     process.stdin.close()
     assert await process.wait() == 0

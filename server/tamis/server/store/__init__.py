@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from qdrant_client import models
 
-from tamis.models.errors import TamisError
+from tamis.models.errors import InputError, TamisError
 
 
 class StoreUnavailableError(TamisError):
@@ -23,6 +23,18 @@ class UnknownCollectionError(TamisError):
 
 class CollectionExistsError(TamisError):
     """There is a collection of that name already."""
+
+
+class StoreFullError(TamisError):
+    """The index has no room now, in its queue or on its disk; the message says which."""
+
+
+class DamagedCollectionError(TamisError):
+    """The collection is there and cannot be read. Others are not concerned."""
+
+
+class UnsupportedByIndexError(InputError):
+    """This kind of index cannot do that; the message says what can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +63,11 @@ class VectorStore(Protocol):
     Ranks count from 0 in Qdrant's reciprocal rank fusion: the k = 60 of the paper, whose ranks
     count from 1, is `models.Rrf(k=61)`.
 
-    Every method raises `InputError` when the engine refuses what it is asked, such as a vector of
-    the wrong length, and `StoreUnavailableError` when the index does not answer; those that take a
-    collection raise `UnknownCollectionError` when there is none of that name.
+    Every method raises `InputError` when what it is asked will not do, such as a vector of the
+    wrong length or one with a NaN; `StoreUnavailableError` when the index does not answer; and
+    `StoreFullError` when it has no room. Those that take a collection raise
+    `UnknownCollectionError` when there is none of that name, and `DamagedCollectionError` when its
+    files cannot be read.
     """
 
     async def create(self, collection: str, schema: CollectionSchema) -> None:
@@ -88,12 +102,27 @@ class VectorStore(Protocol):
         """Deletes points by id or by filter; unknown ids are ignored."""
         ...
 
-    async def retrieve(
-        self, collection: str, ids: Sequence[str], *, vectors: Sequence[str] = ()
-    ) -> list[models.Record]:
-        """The points with these ids, payload included, in the order of the ids; unknown left out.
+    async def update_vectors(self, collection: str, points: Sequence[models.PointVectors]) -> None:
+        """Puts vectors on points beside those that they have; unknown ids are ignored."""
+        ...
 
-        `vectors` names the fields to bring along.
+    async def delete_vectors(
+        self, collection: str, names: Sequence[str], where: models.Filter
+    ) -> None:
+        """Takes the vectors of these fields off the points that pass the filter."""
+        ...
+
+    async def retrieve(
+        self,
+        collection: str,
+        ids: Sequence[str],
+        *,
+        vectors: Sequence[str] = (),
+        payload: bool = True,
+    ) -> list[models.Record]:
+        """The points with these ids, in the order of the ids; unknown left out.
+
+        `vectors` names the fields to bring along; without `payload` theirs are empty.
         """
         ...
 
@@ -105,10 +134,12 @@ class VectorStore(Protocol):
         after: str | None = None,
         where: models.Filter | None = None,
         vectors: Sequence[str] = (),
+        payload: bool = True,
     ) -> list[models.Record]:
-        """The first `limit` points, or those after an id, payload included, in the ids' order.
+        """The first `limit` points, or those after an id, in the ids' order.
 
-        Fewer than `limit` are the last ones. `vectors` names the fields to bring along.
+        Fewer than `limit` are the last ones. `vectors` names the fields to bring along; without
+        `payload` theirs are empty.
         """
         ...
 
@@ -123,10 +154,12 @@ class VectorStore(Protocol):
         where: models.Filter | None = None,
         exact: bool = False,
         vectors: Sequence[str] = (),
+        payload: bool = True,
     ) -> list[models.ScoredPoint]:
-        """The `limit` best points, payload included, best first.
+        """The `limit` best points, best first.
 
-        The filter holds in every prefetch too. `vectors` names the fields to bring along.
+        The filter holds in every prefetch too. `vectors` names the fields to bring along; without
+        `payload` theirs are empty.
         """
         ...
 

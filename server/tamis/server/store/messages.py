@@ -64,6 +64,23 @@ def upserts(collection: str, points: Sequence[models.PointStruct]) -> Iterator[g
         yield request
 
 
+def updates(
+    collection: str, points: Sequence[models.PointVectors]
+) -> Iterator[grpc.UpdatePointVectors]:
+    """Vectors for points that are there, in messages of a bounded size."""
+    request, size = grpc.UpdatePointVectors(collection_name=collection, wait=True), 0
+    for point in points:
+        message = request.points.add(id=RestToGrpc.convert_extended_point_id(point.id))
+        vectors: Any = point.vector
+        named = message.vectors.vectors.vectors
+        size += sum(wire.fill(named[name], value) for name, value in vectors.items())
+        if size >= UPSERT_BYTES:
+            yield request
+            request, size = grpc.UpdatePointVectors(collection_name=collection, wait=True), 0
+    if request.points:
+        yield request
+
+
 def record_of(message: grpc.RetrievedPoint, *, vectors: bool) -> models.Record:
     """A point that was asked for, with its payload."""
     if not vectors:

@@ -1,8 +1,8 @@
 """The vector store over Qdrant's gRPC API: the embedded engine and a cluster alike."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 import grpc as rpc
 from google.protobuf.message import Message
@@ -14,59 +14,30 @@ from qdrant_client.conversions.conversion import (
     payload_to_grpc,
 )
 
-from tamis.models.errors import InputError, TamisError
+from tamis.models.errors import InputError, SettingsError, TamisError
 from tamis.server.store import (
     CollectionExistsError,
     CollectionSchema,
+    DamagedCollectionError,
+    StoreFullError,
     StoreUnavailableError,
     UnknownCollectionError,
+    UnsupportedByIndexError,
     messages,
     payloads,
 )
 
-# No message is larger, either way; upserts and answers with vectors are cut well below it.
-MAX_MESSAGE_BYTES = 128 << 20
 _POINTS_WITH_VECTORS = 32
-# Every call but `Create` may be repeated without harm, so gRPC repeats it when the connection
-# breaks, and waits for an engine that is starting again; the deadline holds for all of it.
-_RETRIES = """{"methodConfig": [
-    {"name": [{"service": "qdrant.Points"}, {"service": "qdrant.Collections"}],
-     "waitForReady": true,
-     "retryPolicy": {"maxAttempts": 5, "initialBackoff": "0.1s", "maxBackoff": "2s",
-                     "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"]}},
-    {"name": [{"service": "qdrant.Collections", "method": "Create"}], "waitForReady": true}
-]}"""
-_OPTIONS = [
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.per_rpc_retry_buffer_size", MAX_MESSAGE_BYTES),
-    ("grpc.service_config", _RETRIES),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1_000),
-]
-_REFUSED = {
-    rpc.StatusCode.INVALID_ARGUMENT,
-    rpc.StatusCode.OUT_OF_RANGE,
-    rpc.StatusCode.UNIMPLEMENTED,
+_ERRORS: dict[rpc.StatusCode, type[TamisError]] = {
+    rpc.StatusCode.NOT_FOUND: UnknownCollectionError,
+    rpc.StatusCode.ALREADY_EXISTS: CollectionExistsError,
+    rpc.StatusCode.INVALID_ARGUMENT: InputError,
+    rpc.StatusCode.OUT_OF_RANGE: InputError,
+    rpc.StatusCode.UNIMPLEMENTED: UnsupportedByIndexError,
+    rpc.StatusCode.FAILED_PRECONDITION: DamagedCollectionError,
+    rpc.StatusCode.RESOURCE_EXHAUSTED: StoreFullError,
 }
-
-
-def channel_to(url: str) -> rpc.aio.Channel:
-    """A connection to ``unix:/path``, ``http://host:6334`` or ``https://host:6334``.
-
-    Raises:
-        InputError: The address is of another form.
-    """
-    if url.startswith("unix:"):
-        return rpc.aio.insecure_channel(url, options=_OPTIONS)
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InputError(f"{url!r} is not an address such as http://qdrant:6334")
-    target = f"{parts.hostname}:{parts.port or 6334}"
-    if parts.scheme == "http":
-        return rpc.aio.insecure_channel(target, options=_OPTIONS)
-    return rpc.aio.secure_channel(target, rpc.ssl_channel_credentials(), options=_OPTIONS)
+_REFUSED = (rpc.StatusCode.UNAUTHENTICATED, rpc.StatusCode.PERMISSION_DENIED)
 
 
 class QdrantStore:
@@ -77,9 +48,33 @@ class QdrantStore:
     that come back are float32 arrays of shape [dim] or [count, dim].
     """
 
-    def __init__(self, channel: rpc.aio.Channel, *, timeout_s: float) -> None:
+    def __init__(
+        self,
+        channel: rpc.aio.Channel,
+        *,
+        timeout_s: float,
+        api_key: str = "",
+        consistency: str = "",
+        ordering: str = "",
+    ) -> None:
+        """A store over a connection, which it closes.
+
+        Args:
+            channel: From `channel_to`.
+            timeout_s: How long one call may take, its repetitions included, in seconds.
+            api_key: What the cluster wants to see; empty for none.
+            consistency: How many of a cluster's replicas a read asks: a number, or `majority`,
+                `quorum` or `all`; empty for one.
+            ordering: How a cluster orders writes: `weak`, `medium` or `strong`; empty for weak.
+        """
         self._channel = channel
         self._timeout_s = timeout_s
+        self._metadata = (payloads.METADATA, *([("api-key", api_key)] if api_key else []))
+        self._asked = {
+            "timeout": math.ceil(timeout_s),
+            "read_consistency": consistency_of(consistency),
+            "ordering": ordering_of(ordering),
+        }
         self._collections = grpc.CollectionsStub(channel)  # type: ignore[no-untyped-call]
         self._points = grpc.PointsStub(channel)  # type: ignore[no-untyped-call]
 
@@ -158,8 +153,36 @@ class QdrantStore:
         )
         _require_completed(response)
 
+    async def update_vectors(self, collection: str, points: Sequence[models.PointVectors]) -> None:
+        for request in messages.updates(collection, points):
+            try:
+                _require_completed(await self._call(self._points.UpdateVectors, request))
+            except (InputError, UnknownCollectionError) as error:
+                if "No point with id" not in str(error):
+                    raise
+                if len(points) > 1:  # one that is gone keeps others of its message from theirs
+                    for point in points:
+                        await self.update_vectors(collection, [point])
+                    return
+
+    async def delete_vectors(
+        self, collection: str, names: Sequence[str], where: models.Filter
+    ) -> None:
+        request = grpc.DeletePointVectors(
+            collection_name=collection,
+            wait=True,
+            points_selector=grpc.PointsSelector(filter=messages.filter_of(where)),
+            vectors=grpc.VectorsSelector(names=names),
+        )
+        _require_completed(await self._call(self._points.DeleteVectors, request))
+
     async def retrieve(
-        self, collection: str, ids: Sequence[str], *, vectors: Sequence[str] = ()
+        self,
+        collection: str,
+        ids: Sequence[str],
+        *,
+        vectors: Sequence[str] = (),
+        payload: bool = True,
     ) -> list[models.Record]:
         step = _POINTS_WITH_VECTORS if vectors else 1_000
         found: dict[str, models.Record] = {}
@@ -169,7 +192,7 @@ class QdrantStore:
                 grpc.GetPoints(
                     collection_name=collection,
                     ids=messages.ids_of(ids[start : start + step]),
-                    with_payload=grpc.WithPayloadSelector(enable=True),
+                    with_payload=grpc.WithPayloadSelector(enable=payload),
                     with_vectors=messages.with_vectors(vectors),
                 ),
             )
@@ -186,6 +209,7 @@ class QdrantStore:
         after: str | None = None,
         where: models.Filter | None = None,
         vectors: Sequence[str] = (),
+        payload: bool = True,
     ) -> list[models.Record]:
         step = _POINTS_WITH_VECTORS if vectors else 1_000
         found: list[models.Record] = []
@@ -198,7 +222,7 @@ class QdrantStore:
                     offset=None if after is None else grpc.PointId(uuid=after),
                     limit=asked + 1,  # the point of the offset is counted among them
                     filter=messages.filter_of(where),
-                    with_payload=grpc.WithPayloadSelector(enable=True),
+                    with_payload=grpc.WithPayloadSelector(enable=payload),
                     with_vectors=messages.with_vectors(vectors),
                 ),
             )
@@ -221,6 +245,7 @@ class QdrantStore:
         where: models.Filter | None = None,
         exact: bool = False,
         vectors: Sequence[str] = (),
+        payload: bool = True,
     ) -> list[models.ScoredPoint]:
         at_once = limit <= _POINTS_WITH_VECTORS
         response = await self._call(
@@ -233,7 +258,7 @@ class QdrantStore:
                 filter=messages.filter_of(where),
                 params=grpc.SearchParams(exact=True) if exact else None,
                 limit=limit,
-                with_payload=grpc.WithPayloadSelector(enable=True),
+                with_payload=grpc.WithPayloadSelector(enable=payload),
                 with_vectors=messages.with_vectors(vectors if at_once else ()),
             ),
         )
@@ -251,22 +276,54 @@ class QdrantStore:
         await self._channel.close()
 
     async def _call(self, method: Any, request: Message) -> Any:
+        for name, value in self._asked.items():
+            if value is not None and name in request.DESCRIPTOR.fields_by_name:
+                _set(request, name, value)
         try:
-            return await method(request, timeout=self._timeout_s, metadata=(payloads.METADATA,))
+            return await method(request, timeout=self._timeout_s, metadata=self._metadata)
         except rpc.aio.AioRpcError as error:
             raise _error(error) from error
+
+
+def consistency_of(text: str) -> grpc.ReadConsistency | None:
+    """How many replicas a read asks, as Qdrant has it; None for what the cluster does by itself.
+
+    Raises:
+        ValueError: It is no number above 0 and none of the words.
+    """
+    if not text:
+        return None
+    if text.isdecimal() and int(text):
+        return grpc.ReadConsistency(factor=int(text))
+    return RestToGrpc.convert_read_consistency(models.ReadConsistencyType(text))
+
+
+def ordering_of(text: str) -> grpc.WriteOrdering | None:
+    """How writes are ordered, as Qdrant has it; None for what the cluster does by itself.
+
+    Raises:
+        ValueError: It is none of the words.
+    """
+    return RestToGrpc.convert_write_ordering(models.WriteOrdering(text)) if text else None
+
+
+def _set(request: Message, name: str, value: Any) -> None:
+    if isinstance(value, Message):
+        getattr(request, name).CopyFrom(value)
+    else:
+        setattr(request, name, value)
 
 
 def _error(error: rpc.aio.AioRpcError) -> TamisError:
     """Our error for a status."""
     code, details = error.code(), error.details() or "no details"
-    if code is rpc.StatusCode.NOT_FOUND:
-        return UnknownCollectionError(details)
-    if code is rpc.StatusCode.ALREADY_EXISTS:
-        return CollectionExistsError(details)
-    if code in _REFUSED or "larger than max" in details:
+    if "larger than max" in details:
         return InputError(details)
-    return StoreUnavailableError(f"{code.name}: {details}")
+    if code in _REFUSED:
+        return SettingsError(f"store.api_key: the index refuses it: {details}")
+    if code in _ERRORS:
+        return _ERRORS[code](details)
+    return StoreUnavailableError(f"the index does not answer: {code.name}: {details}")
 
 
 def _require_completed(response: grpc.PointsOperationResponse) -> None:

@@ -1,6 +1,7 @@
 """Keeps one engine process alive for as long as the server runs."""
 
 import asyncio
+import contextlib
 import logging
 import shutil
 import tempfile
@@ -17,6 +18,14 @@ from tamis.server import children
 from tamis.server.store import StoreUnavailableError
 
 _LOG = logging.getLogger(__name__)
+_START: tuple[tuple[str, int], ...] = (
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.initial_reconnect_backoff_ms", 20),
+    ("grpc.min_reconnect_backoff_ms", 20),
+    ("grpc.max_reconnect_backoff_ms", 100),
+)
+# How often the engine is asked for a sign, in seconds.
+_LOOK_S = 5.0
 # How long the engine may take to open its collections, in seconds.
 _START_S = 120.0
 # How long it may take to write what is left and go, in seconds.
@@ -26,15 +35,33 @@ _LONGEST_PATH = 103
 
 
 class Supervisor:
-    """An engine process: started, watched, started again when it dies, and stopped at the end.
+    """An engine process: started, watched, started again when it dies or hangs, and stopped.
 
     An asynchronous context manager. Any number of stores, in this process or in others, reach the
     engine at `target`; calls that are in flight when it dies are repeated by gRPC.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Takes note of the folder that holds the collections; starts nothing."""
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        max_queued: int = 1_024,
+        min_free_bytes: int = 256 << 20,
+        hung_after_s: float = 30.0,
+    ) -> None:
+        """Takes note of the folder that holds the collections; starts nothing.
+
+        Args:
+            folder: Nobody else may use it.
+            max_queued: Calls that wait for the engine; the next one is refused.
+            min_free_bytes: What writes leave free of the folder's disk.
+            hung_after_s: How long the engine may give no sign before it is killed, in seconds.
+        """
         self._folder = folder
+        self._arguments = (
+            *("--max-calls", str(max_queued), "--min-free-bytes", str(min_free_bytes)),
+        )
+        self._hung_after_s = hung_after_s
         self._sockets: Path | None = None
         self._process: Process | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -54,6 +81,11 @@ class Supervisor:
         return self._process.pid
 
     @property
+    def _killed(self) -> bool:
+        """Whether a signal has ended the process."""
+        return self._process is not None and (self._process.returncode or 0) < 0
+
+    @property
     def _socket(self) -> Path:
         if self._sockets is None:
             raise StoreUnavailableError("the engine is not running")
@@ -67,7 +99,13 @@ class Supervisor:
         """
         self._sockets = await asyncio.to_thread(_private_folder)
         try:
-            await self._start()
+            for last in (False, False, True):  # a collection that ends it twice is left closed
+                try:
+                    await self._start()
+                    break
+                except StoreUnavailableError:
+                    if last or not self._killed:
+                        raise
         except BaseException:
             await self._stop()
             raise
@@ -92,6 +130,7 @@ class Supervisor:
         self._process = process = await children.spawn(
             "tamis.server.store.engine",
             *("--folder", str(self._folder), "--socket", str(self._socket), "--until-stdin-ends"),
+            *self._arguments,
             stderr=PIPE,
         )
         self._reading = asyncio.create_task(self._read(process))
@@ -109,17 +148,14 @@ class Supervisor:
         return self._said[-1] if self._said else "it said nothing"
 
     async def _answered(self) -> None:
-        async with grpc.aio.insecure_channel(
-            self.target,
-            options=[
-                ("grpc.use_local_subchannel_pool", 1),
-                ("grpc.initial_reconnect_backoff_ms", 20),
-                ("grpc.min_reconnect_backoff_ms", 20),
-                ("grpc.max_reconnect_backoff_ms", 100),
-            ],
-        ) as channel:
+        """Returns when the engine gives a sign; that its queue is full is one."""
+        async with grpc.aio.insecure_channel(self.target, options=_START) as channel:
             stub = QdrantStub(channel)  # type: ignore[no-untyped-call]
-            await stub.HealthCheck(HealthCheckRequest(), wait_for_ready=True)
+            try:
+                await stub.HealthCheck(HealthCheckRequest(), wait_for_ready=True)
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+                    raise
 
     async def _read(self, process: Process) -> None:
         """Passes on what the engine says, and remembers the end of it."""
@@ -138,11 +174,25 @@ class Supervisor:
         clock, backoff = asyncio.get_running_loop().time, children.Backoff()
         while self._process:
             since = clock()
-            status = await self._process.wait()
+            status = await self._ended(self._process)
             _LOG.error("the engine ended with status %d; starting it again", status)
             await backoff.pause(clock() - since)
             while not await self._started():
                 await backoff.pause()
+
+    async def _ended(self, process: Process) -> int:
+        """How the process ended, by itself or because it gave no sign."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                return await asyncio.wait_for(process.wait(), min(_LOOK_S, self._hung_after_s))
+            try:
+                await asyncio.wait_for(self._answered(), self._hung_after_s)
+            except TimeoutError:
+                _LOG.error("the engine gave no sign for %g s; killing it", self._hung_after_s)
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+            except grpc.aio.AioRpcError as error:
+                _LOG.warning("the engine answered %s", error.code().name)
 
     async def _started(self) -> bool:
         try:

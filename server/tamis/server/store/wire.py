@@ -18,6 +18,7 @@ from tamis.models.errors import InputError
 Floats: TypeAlias = NDArray[np.float32]
 Dense: TypeAlias = NDArray[np.generic] | Sequence[float] | Sequence[Sequence[float]]
 
+MAX_VECTOR_BYTES = 64 << 20  # of what a point holds under one name
 # Field 1, length-delimited: `DenseVector.data` and `MultiDenseVector.vectors` alike.
 _FIELD_1 = b"\x0a"
 
@@ -64,17 +65,21 @@ def fill(message: grpc.Vector | grpc.VectorInput, value: Dense | models.SparseVe
         About how many bytes it weighs; `ByteSize` would write it out to tell.
 
     Raises:
-        InputError: It is neither a vector nor a list of vectors of one length.
+        InputError: It is neither a vector nor a list of vectors of one length; has no values, too
+            many, or one that is not finite; or is sparse and names an index twice.
     """
     if isinstance(value, models.SparseVector):
-        message.sparse.SetInParent()
-        message.sparse.indices.extend(np.asarray(value.indices).tolist())
-        message.sparse.values.extend(np.asarray(value.values).tolist())
-        return 8 * len(message.sparse.indices)
+        return _fill_sparse(message.sparse, np.asarray(value.indices), np.asarray(value.values))
     try:
         array = np.asarray(value, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise InputError(f"not a vector: {error}") from error
+    if not array.size:  # the engine would stop in the middle of the write, and at each start
+        raise InputError(f"a vector of shape {list(array.shape)} has no values")
+    if array.nbytes > MAX_VECTOR_BYTES:
+        raise InputError(f"a vector of {array.nbytes} bytes; at most {MAX_VECTOR_BYTES}")
+    if not np.isfinite(array).all():  # no search would ever find it
+        raise InputError("a vector holds a value that is not finite")
     if array.ndim == 1:
         message.dense.SetInParent()
         fill_dense(message.dense, array)
@@ -84,6 +89,25 @@ def fill(message: grpc.Vector | grpc.VectorInput, value: Dense | models.SparseVe
     else:
         raise InputError(f"a vector has 1 or 2 dimensions, not {array.ndim}")
     return array.nbytes
+
+
+def _fill_sparse(
+    message: grpc.SparseVector, indices: NDArray[np.generic], values: NDArray[np.generic]
+) -> int:
+    if indices.shape != values.shape or indices.ndim != 1:
+        shapes = f"{list(indices.shape)} and {list(values.shape)}"
+        raise InputError(f"a sparse vector has as many indices as values, not {shapes}")
+    if values.size and not np.isfinite(values.astype(np.float64)).all():
+        raise InputError("a sparse vector holds a value that is not finite")
+    if len(np.unique(indices)) != len(indices):
+        raise InputError("a sparse vector names an index twice")
+    try:
+        message.SetInParent()
+        message.indices.extend(indices.tolist())
+        message.values.extend(values.tolist())
+    except (TypeError, ValueError) as error:
+        raise InputError(f"not a sparse vector: {error}") from error
+    return 8 * len(indices)
 
 
 def array_of(message: grpc.DenseVector) -> Floats:

@@ -12,7 +12,8 @@ import grpc
 
 from tamis.server.children import when_orphaned
 from tamis.server.store.engine.collections import Collections, locked
-from tamis.server.store.engine.errors import FolderInUseError
+from tamis.server.store.engine.disk import Disk
+from tamis.server.store.engine.errors import FolderInUseError, FullError
 from tamis.server.store.engine.service import handlers
 from tamis.server.store.engine.upkeep import Upkeep
 
@@ -69,6 +70,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--max-calls", type=int, default=1024, help="calls in flight at most")
     parser.add_argument("--look-after-s", type=float, default=5.0, help="how often to flush")
     parser.add_argument("--optimize-after", type=int, default=20_000, help="points written")
+    parser.add_argument("--min-free-bytes", type=int, default=256 << 20, help="of the disk")
     parser.add_argument("--until-stdin-ends", action="store_true", help="exit with the parent")
     return parser.parse_args()
 
@@ -77,12 +79,13 @@ def main() -> int:
     """Serves one folder; the exit status is 1 where it cannot."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     arguments = _arguments()
+    keep_bytes = arguments.min_free_bytes
     try:
         with locked(arguments.folder, wait_s=_LOCK_WAIT_S):
-            collections = Collections(arguments.folder)
+            collections = Collections(arguments.folder, Disk(arguments.folder, keep_bytes))
             asyncio.run(_serve(collections, arguments))
             collections.close()
-    except (FolderInUseError, OSError, RuntimeError) as error:
+    except (FolderInUseError, FullError, OSError, RuntimeError) as error:
         _LOG.error("%s", error)
         return 1
     return 0

@@ -14,6 +14,7 @@ from google.protobuf import json_format
 from qdrant_client import grpc
 
 from tamis.server.store.engine import schema
+from tamis.server.store.engine.disk import Disk, size_of
 from tamis.server.store.engine.errors import NoCollectionError
 
 _DESCRIPTION, _STATE = "collection.json", "state.json"
@@ -40,13 +41,14 @@ class Collection:
     of the log behind it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, disk: Disk) -> None:
         """Opens what `make` has made.
 
         Raises:
             Exception: The folder is damaged, or another process has it open.
         """
         self._folder = folder
+        self._disk = disk
         self.description = json_format.Parse(
             (folder / _DESCRIPTION).read_text(encoding="utf-8"), grpc.CreateCollection()
         )
@@ -137,8 +139,10 @@ class Collection:
         repeated.
 
         Raises:
+            FullError: There is no room for the copy.
             RuntimeError: The process failed; nothing has changed.
         """
+        self._disk.require(await asyncio.to_thread(size_of, self._path))
         path = self._folder / f"shard-{uuid.uuid4().hex}"
         await self.flush()
         async with self._writing:

@@ -14,6 +14,8 @@ from urllib.parse import quote, unquote
 from qdrant_client import grpc
 
 from tamis.server.store.engine.collection import Collection
+from tamis.server.store.engine.deaths import Deaths
+from tamis.server.store.engine.disk import Disk
 from tamis.server.store.engine.errors import (
     CollectionThereError,
     DamagedError,
@@ -56,22 +58,34 @@ def locked(folder: Path, *, wait_s: float) -> Iterator[None]:
 
 
 class Collections:
-    """The collections of a folder, by name. One that cannot be opened does not keep the others."""
+    """The collections of a folder, by name. One that cannot be opened does not keep the others.
 
-    def __init__(self, folder: Path) -> None:
-        """Opens every collection of the folder."""
+    Attributes:
+        disk: Where they are.
+    """
+
+    def __init__(self, folder: Path, disk: Disk) -> None:
+        """Opens every collection of the folder.
+
+        Raises:
+            FullError: There is no room on the disk to do so.
+        """
+        disk.require_for_start()
         self._folder = folder
+        self.disk = disk
+        self._deaths = Deaths(folder / ".opening.json")
         self._open: dict[str, Collection] = {}
         self._damaged: dict[str, str] = {}
         for leftover in folder.glob(".*-*"):  # half made or half deleted
             shutil.rmtree(leftover, ignore_errors=True)
         for path in sorted(folder.iterdir()):
-            if path.is_dir():
+            if path.is_dir() and not path.name.startswith("."):
                 self._load(unquote(path.name), path)
 
     def _load(self, name: str, path: Path) -> None:
         try:
-            self._open[name] = Collection(path)
+            with self._deaths.watched(name):
+                self._open[name] = Collection(path, self.disk)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # noqa: BLE001 - a panic of the engine is no Exception
@@ -106,9 +120,11 @@ class Collections:
 
         Raises:
             CollectionThereError: There is one of that name.
+            FullError: There is no room on the disk.
             ValueError: The name or the description will not do.
         """
         name = description.collection_name
+        self.disk.require(0)
         if name in self:
             raise CollectionThereError(f"there is a collection {name!r} already")
         path = self._path(name)
@@ -119,7 +135,7 @@ class Collections:
         except BaseException:
             shutil.rmtree(new, ignore_errors=True)
             raise
-        self._open[name] = Collection(path)
+        self._open[name] = Collection(path, self.disk)
 
     async def drop(self, name: str) -> None:
         """Deletes one; it is gone at once, its files a little later.
@@ -133,6 +149,7 @@ class Collections:
         self._damaged.pop(name, None)
         if collection:
             collection.abandon()
+        self._deaths.forget(name)
         old = self._folder / f".old-{uuid.uuid4().hex}"
         self._path(name).rename(old)
         await asyncio.to_thread(shutil.rmtree, old, ignore_errors=True)

@@ -36,7 +36,10 @@ def vector(message: Any) -> Any:
     if message.HasField("dense"):
         return message.dense.data[:]
     if message.HasField("multi_dense"):
-        return [array("f", row.tobytes()) for row in wire.arrays_of(message.multi_dense)]
+        rows = wire.arrays_of(message.multi_dense)
+        if not rows.size:  # the engine would panic after it had put the write in its log
+            raise ValueError("a multi-vector has no values")
+        return [array("f", row.tobytes()) for row in rows]
     if message.HasField("sparse"):
         return edge.SparseVector(message.sparse.indices[:], message.sparse.values[:])
     raise UnsupportedError("a vector that is neither dense, sparse nor several")
@@ -50,6 +53,12 @@ def point(message: grpc.PointStruct) -> edge.Point:
         {name: vector(names[name]) for name in names},
         grpc_to_payload(message.payload),
     )
+
+
+def point_vectors(message: grpc.PointVectors) -> edge.PointVectors:
+    """Vectors for a point that is there."""
+    names = message.vectors.vectors.vectors
+    return edge.PointVectors(point_id(message.id), {name: vector(names[name]) for name in names})
 
 
 def vectors_message(vectors: Any) -> grpc.VectorsOutput:
@@ -73,7 +82,7 @@ def scored(found: edge.ScoredPoint, pack: Pack) -> grpc.ScoredPoint:
     """A hit as a message."""
     return grpc.ScoredPoint(
         id=id_message(found.id),
-        payload=pack(found.payload or {}),
+        payload=pack(found.payload) if found.payload else {},
         score=found.score,
         version=found.version,
         vectors=vectors_message(found.vector),

@@ -13,6 +13,10 @@ class DamagedError(Exception):
     """It is there, and cannot be opened."""
 
 
+class FullError(Exception):
+    """There is no room for it on the disk."""
+
+
 class FolderInUseError(Exception):
     """Another engine has the folder open."""
 

@@ -4,6 +4,7 @@ Handlers run on the event loop, one after another: the engine's binding holds Py
 call, so that threads would only wait for one another.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -21,6 +22,7 @@ from tamis.server.store.engine.collections import Collections
 from tamis.server.store.engine.errors import (
     CollectionThereError,
     DamagedError,
+    FullError,
     NoCollectionError,
     UnsupportedError,
 )
@@ -31,24 +33,43 @@ _STATUS: dict[type[Exception], rpc.StatusCode] = {
     NoCollectionError: rpc.StatusCode.NOT_FOUND,
     CollectionThereError: rpc.StatusCode.ALREADY_EXISTS,
     DamagedError: rpc.StatusCode.FAILED_PRECONDITION,
+    FullError: rpc.StatusCode.RESOURCE_EXHAUSTED,
     UnsupportedError: rpc.StatusCode.UNIMPLEMENTED,
     ValueError: rpc.StatusCode.INVALID_ARGUMENT,
     TypeError: rpc.StatusCode.INVALID_ARGUMENT,
     OverflowError: rpc.StatusCode.INVALID_ARGUMENT,
 }
 # The binding raises plain `Exception`; these are the engine's own troubles, the rest the caller's.
-_INTERNAL = ("Service runtime error", "Service internal error", "Inconsistent storage", "Timeout")
+_UNREADABLE = ("Service runtime error", "Service internal error", "Inconsistent storage")
+_INTERNAL = (*_UNREADABLE, "Timeout")
 
 Answer = Callable[[Any], Awaitable[Message]]
 
 
-def _status(error: Exception) -> rpc.StatusCode:
+def _status(error: BaseException) -> rpc.StatusCode:
     for kind, code in _STATUS.items():
         if isinstance(error, kind):
             return code
     if type(error) is Exception and not str(error).startswith(_INTERNAL):
         return rpc.StatusCode.INVALID_ARGUMENT
     return rpc.StatusCode.INTERNAL
+
+
+def _known(error: BaseException, message: Any) -> BaseException:
+    """The error; of a collection whose files make no sense to the engine, one that says so.
+
+    A panic of the engine is no `Exception`, and has a class that cannot be imported.
+    """
+    panic = type(error).__name__ == "PanicException"
+    if panic or (type(error) is Exception and str(error).startswith(_UNREADABLE)):
+        if "No space left" in str(error):
+            return FullError(f"the index's disk is full: {error}")
+        name = getattr(message, "collection_name", "")
+        return DamagedError(
+            f"collection {name!r} is damaged: {error}; restore a snapshot of it, or delete it and "
+            "index its documents again"
+        )
+    return error
 
 
 def handlers(collections: Collections) -> list[rpc.GenericRpcHandler]:
@@ -77,11 +98,14 @@ def _handler(answer: Answer, ours: Answer, request: type[Message]) -> Any:
         try:
             packed = payloads.METADATA in (context.invocation_metadata() or ())
             return await (ours if packed else answer)(message)
-        except Exception as error:
-            code = _status(error)
-            if code is rpc.StatusCode.INTERNAL:
-                _LOG.exception("%s failed", request.__name__)
-            await context.abort(code, str(error))
+        except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # see `_known`
+            known = _known(error, message)
+            code = _status(known)
+            if code is rpc.StatusCode.INTERNAL or known is not error:
+                _LOG.error("%s failed", request.__name__, exc_info=error)
+            await context.abort(code, str(known))
             raise  # `abort` does not return
 
     return rpc.unary_unary_rpc_method_handler(
@@ -113,6 +137,8 @@ class Service:
             "qdrant.Points": {
                 "Upsert": (self._upsert, grpc.UpsertPoints),
                 "Delete": (self._delete, grpc.DeletePoints),
+                "UpdateVectors": (self._update_vectors, grpc.UpdatePointVectors),
+                "DeleteVectors": (self._delete_vectors, grpc.DeletePointVectors),
                 "Get": (self._get, grpc.GetPoints),
                 "Query": (self._query, grpc.QueryPoints),
                 "Count": (self._count, grpc.CountPoints),
@@ -151,15 +177,33 @@ class Service:
     async def _upsert(self, request: grpc.UpsertPoints) -> grpc.PointsOperationResponse:
         points = [edge.point(point) for point in request.points]
         update = qdrant_edge.UpdateOperation.upsert_points(points)
+        self._collections.disk.require(request.ByteSize())
         return await self._update(request.collection_name, update, len(points))
 
     async def _delete(self, request: grpc.DeletePoints) -> grpc.PointsOperationResponse:
+        self._collections.disk.require_for_delete()
         operation = qdrant_edge.UpdateOperation
         if request.points.WhichOneof("points_selector_one_of") == "filter":
             update = operation.delete_points_by_filter(filter_of(request.points.filter))
         else:
             update = operation.delete_points([point_id(i) for i in request.points.points.ids])
         return await self._update(request.collection_name, update, len(request.points.points.ids))
+
+    async def _update_vectors(
+        self, request: grpc.UpdatePointVectors
+    ) -> grpc.PointsOperationResponse:
+        self._collections.disk.require(request.ByteSize())
+        points = [edge.point_vectors(point) for point in request.points]
+        update = qdrant_edge.UpdateOperation.update_vectors(points)
+        return await self._update(request.collection_name, update, 0)
+
+    async def _delete_vectors(
+        self, request: grpc.DeletePointVectors
+    ) -> grpc.PointsOperationResponse:
+        update = qdrant_edge.UpdateOperation.delete_vectors_by_filter(
+            filter_of(request.points_selector.filter), list(request.vectors.names)
+        )
+        return await self._update(request.collection_name, update, 0)
 
     async def _update(
         self, name: str, operation: qdrant_edge.UpdateOperation, count: int
