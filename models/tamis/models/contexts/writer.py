@@ -1,12 +1,13 @@
 """What writes contexts: a language model, whatever runs it."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from tamis.models.contexts.artefact import Artefact
 from tamis.models.refiners import KVRefiner
 
 
+@runtime_checkable
 class ContextWriter(Protocol):
     """A causal language model that reads a text once, for others to go on from."""
 
