@@ -158,7 +158,7 @@ class Run:
         named = self.named(torch.cat([seen.pooler_output, states.mean(1)]), self.names[chosen])
         total, step = named.loss, named
         if not alone:
-            asked = packed([self.asked(i, rng) for i in chosen], self.words)
+            asked = packed([self.asked(i, rng) for i in chosen.tolist()], self.words)
             made = logits(self.model, self.model.model.multi_modal_projector(states), asked)
             truth = asked.answers[asked.answers != UNANSWERED]
             step = Step(F.cross_entropy(made, truth), right(made, truth))
