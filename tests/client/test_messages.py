@@ -82,6 +82,19 @@ def test_an_empty_text_is_a_text_and_nothing_is_not() -> None:
         messages.content(Query())
 
 
+def test_a_document_brings_its_own_representations() -> None:
+    dense, terms = Tensor.of(np.ones(3, np.float32)), SparseVector((1, 5), (0.5, 0.25))
+    sent = messages.document_message(Document("d", representations={"m.d": dense, "m.t": terms}))
+    assert not sent.HasField("content")
+    found = {one.name: messages.representation(one) for one in sent.representations}
+    assert np.array_equal(np.asarray(found["m.d"]), [1, 1, 1])
+    assert found["m.t"] == terms
+    with_text = Document("d", "words", representations={"m.t": terms})
+    assert messages.document_message(with_text).content.text == "words"
+    with pytest.raises(ValueError, match="needs a text"):
+        messages.document_message(Document("d"))
+
+
 def test_frames_are_sent_in_their_order() -> None:
     for sent in (
         messages.content(Query("a kite", frames=[b"1", b"2"])),

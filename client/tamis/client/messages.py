@@ -36,12 +36,15 @@ def document_message(document: types.Document) -> document_pb2.Document:
     """The document as it is sent.
 
     Raises:
-        ValueError: It has no content, or metadata that JSON cannot hold.
+        ValueError: It has neither content nor representations, or metadata that JSON cannot hold.
     """
+    query = types.Query(document.text, document.image, frames=document.frames)
+    bare = query.text is None and query.image is None and not query.frames
     return document_pb2.Document(
         id=document.id,
-        content=content(types.Query(document.text, document.image, frames=document.frames)),
+        content=None if bare and document.representations else content(query),
         metadata=metadata.struct(document.metadata, document.id) if document.metadata else None,
+        representations=[representation_message(*one) for one in document.representations.items()],
     )
 
 

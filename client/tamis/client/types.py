@@ -39,6 +39,8 @@ class Document:
         image: The bytes of a picture's file, or None.
         metadata: The caller's own fields, for filters and display: whatever JSON can hold.
         frames: Of a video, as a query's. They are encoded, not kept: no answer has them.
+        representations: Ready-made ones, by name, indexed instead of encoding the content; with
+            them it may have no content. No answer has them.
     """
 
     id: str
@@ -46,6 +48,7 @@ class Document:
     image: bytes | None = field(default=None, repr=False)
     metadata: dict[str, Any] = field(default_factory=dict)
     frames: Sequence[bytes] = field(default=(), repr=False)
+    representations: Mapping[str, Tensor | SparseVector] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
