@@ -7,6 +7,7 @@ import builtins
 import collections.abc
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
+import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
 import sys
 import tamis.v1.document_pb2
@@ -20,22 +21,115 @@ else:
 
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
+class _FieldType:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _FieldTypeEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_FieldType.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    FIELD_TYPE_UNSPECIFIED: _FieldType.ValueType  # 0
+    """Not set."""
+    FIELD_TYPE_TEXT: _FieldType.ValueType  # 1
+    """Texts that are compared whole."""
+    FIELD_TYPE_INTEGER: _FieldType.ValueType  # 2
+    """Whole numbers."""
+    FIELD_TYPE_NUMBER: _FieldType.ValueType  # 3
+    """Numbers."""
+    FIELD_TYPE_BOOL: _FieldType.ValueType  # 4
+    """True or false."""
+
+class FieldType(_FieldType, metaclass=_FieldTypeEnumTypeWrapper):
+    """What a field of the metadata holds."""
+
+FIELD_TYPE_UNSPECIFIED: FieldType.ValueType  # 0
+"""Not set."""
+FIELD_TYPE_TEXT: FieldType.ValueType  # 1
+"""Texts that are compared whole."""
+FIELD_TYPE_INTEGER: FieldType.ValueType  # 2
+"""Whole numbers."""
+FIELD_TYPE_NUMBER: FieldType.ValueType  # 3
+"""Numbers."""
+FIELD_TYPE_BOOL: FieldType.ValueType  # 4
+"""True or false."""
+Global___FieldType: typing_extensions.TypeAlias = FieldType
+
+class _OptimizeStep:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _OptimizeStepEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_OptimizeStep.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    OPTIMIZE_STEP_UNSPECIFIED: _OptimizeStep.ValueType  # 0
+    """Not said."""
+    OPTIMIZE_STEP_SAMPLE: _OptimizeStep.ValueType  # 1
+    """Documents are read for training."""
+    OPTIMIZE_STEP_TRAIN: _OptimizeStep.ValueType  # 2
+    """Centroids are trained."""
+    OPTIMIZE_STEP_LIST: _OptimizeStep.ValueType  # 3
+    """Documents are put on the lists of their centroids."""
+    OPTIMIZE_STEP_COPY: _OptimizeStep.ValueType  # 4
+    """Vectors are copied."""
+
+class OptimizeStep(_OptimizeStep, metaclass=_OptimizeStepEnumTypeWrapper):
+    """What is being done."""
+
+OPTIMIZE_STEP_UNSPECIFIED: OptimizeStep.ValueType  # 0
+"""Not said."""
+OPTIMIZE_STEP_SAMPLE: OptimizeStep.ValueType  # 1
+"""Documents are read for training."""
+OPTIMIZE_STEP_TRAIN: OptimizeStep.ValueType  # 2
+"""Centroids are trained."""
+OPTIMIZE_STEP_LIST: OptimizeStep.ValueType  # 3
+"""Documents are put on the lists of their centroids."""
+OPTIMIZE_STEP_COPY: OptimizeStep.ValueType  # 4
+"""Vectors are copied."""
+Global___OptimizeStep: typing_extensions.TypeAlias = OptimizeStep
+
 @typing.final
 class Collection(google.protobuf.message.Message):
     """What a collection is."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class IndexesEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: Global___FieldType.ValueType
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: Global___FieldType.ValueType = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     NAME_FIELD_NUMBER: builtins.int
     VECTORS_FIELD_NUMBER: builtins.int
     DOCUMENTS_FIELD_NUMBER: builtins.int
+    ALIASES_FIELD_NUMBER: builtins.int
+    INDEXES_FIELD_NUMBER: builtins.int
+    DAMAGE_FIELD_NUMBER: builtins.int
     name: builtins.str
     """From 1 to 64 characters of a-z, A-Z, 0-9, `_` and `-`."""
     documents: builtins.int
     """How many documents it holds."""
+    damage: builtins.str
+    """Why it cannot be read, where its files are damaged; nothing else but its name is set then."""
     @property
     def vectors(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[tamis.v1.representation_pb2.VectorField]:
         """The representations that it indexes."""
+
+    @property
+    def aliases(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Other names that stand for it."""
+
+    @property
+    def indexes(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, Global___FieldType.ValueType]:
+        """The metadata fields that have an index, and what they hold."""
 
     def __init__(
         self,
@@ -43,8 +137,11 @@ class Collection(google.protobuf.message.Message):
         name: builtins.str = ...,
         vectors: collections.abc.Iterable[tamis.v1.representation_pb2.VectorField] | None = ...,
         documents: builtins.int = ...,
+        aliases: collections.abc.Iterable[builtins.str] | None = ...,
+        indexes: collections.abc.Mapping[builtins.str, Global___FieldType.ValueType] | None = ...,
+        damage: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["documents", b"documents", "name", b"name", "vectors", b"vectors"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["aliases", b"aliases", "damage", b"damage", "documents", b"documents", "indexes", b"indexes", "name", b"name", "vectors", b"vectors"]) -> None: ...
 
 Global___Collection: typing_extensions.TypeAlias = Collection
 
@@ -72,9 +169,26 @@ class CreateCollectionRequest(google.protobuf.message.Message):
         def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
         def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
 
+    @typing.final
+    class IndexesEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: Global___FieldType.ValueType
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: Global___FieldType.ValueType = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     NAME_FIELD_NUMBER: builtins.int
     VECTORS_FIELD_NUMBER: builtins.int
     WEIGHTINGS_FIELD_NUMBER: builtins.int
+    INDEXES_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Its name."""
     @property
@@ -89,14 +203,22 @@ class CreateCollectionRequest(google.protobuf.message.Message):
         encoders have it. It never changes: the weights of documents are computed as they come in.
         """
 
+    @property
+    def indexes(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, Global___FieldType.ValueType]:
+        """Fields of the metadata that filters will test, and what they hold, such as `author` and
+        `book.year`: with an index, a filter does not look at every document. Documents whose field
+        holds something else go in, and a filter on it does not find them.
+        """
+
     def __init__(
         self,
         *,
         name: builtins.str = ...,
         vectors: collections.abc.Iterable[builtins.str] | None = ...,
         weightings: collections.abc.Mapping[builtins.str, tamis.v1.representation_pb2.TermWeighting] | None = ...,
+        indexes: collections.abc.Mapping[builtins.str, Global___FieldType.ValueType] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["name", b"name", "vectors", b"vectors", "weightings", b"weightings"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["indexes", b"indexes", "name", b"name", "vectors", b"vectors", "weightings", b"weightings"]) -> None: ...
 
 Global___CreateCollectionRequest: typing_extensions.TypeAlias = CreateCollectionRequest
 
@@ -325,6 +447,58 @@ class DeleteDocumentsResponse(google.protobuf.message.Message):
 Global___DeleteDocumentsResponse: typing_extensions.TypeAlias = DeleteDocumentsResponse
 
 @typing.final
+class OptimizeCollectionRequest(google.protobuf.message.Message):
+    """A collection to optimize."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    RETRAIN_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Its name."""
+    retrain: builtins.bool
+    """Whether to train centroids again even if they still fit."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        retrain: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "retrain", b"retrain"]) -> None: ...
+
+Global___OptimizeCollectionRequest: typing_extensions.TypeAlias = OptimizeCollectionRequest
+
+@typing.final
+class OptimizeCollectionResponse(google.protobuf.message.Message):
+    """How far it has come."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    VECTOR_FIELD_NUMBER: builtins.int
+    STEP_FIELD_NUMBER: builtins.int
+    DONE_FIELD_NUMBER: builtins.int
+    TOTAL_FIELD_NUMBER: builtins.int
+    vector: builtins.str
+    """The field, such as `minilm.tokens`."""
+    step: Global___OptimizeStep.ValueType
+    """What is being done."""
+    done: builtins.int
+    """Documents, or of OPTIMIZE_STEP_TRAIN centroids, that it is done for."""
+    total: builtins.int
+    """How many there are in all, as far as is known."""
+    def __init__(
+        self,
+        *,
+        vector: builtins.str = ...,
+        step: Global___OptimizeStep.ValueType = ...,
+        done: builtins.int = ...,
+        total: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["done", b"done", "step", b"step", "total", b"total", "vector", b"vector"]) -> None: ...
+
+Global___OptimizeCollectionResponse: typing_extensions.TypeAlias = OptimizeCollectionResponse
+
+@typing.final
 class GetDocumentsRequest(google.protobuf.message.Message):
     """Documents to return."""
 
@@ -371,3 +545,265 @@ class GetDocumentsResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["documents", b"documents"]) -> None: ...
 
 Global___GetDocumentsResponse: typing_extensions.TypeAlias = GetDocumentsResponse
+
+@typing.final
+class SetAliasRequest(google.protobuf.message.Message):
+    """Another name for a collection."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ALIAS_FIELD_NUMBER: builtins.int
+    COLLECTION_FIELD_NUMBER: builtins.int
+    alias: builtins.str
+    """As collections are named."""
+    collection: builtins.str
+    """The collection that it shall stand for. Not another alias."""
+    def __init__(
+        self,
+        *,
+        alias: builtins.str = ...,
+        collection: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["alias", b"alias", "collection", b"collection"]) -> None: ...
+
+Global___SetAliasRequest: typing_extensions.TypeAlias = SetAliasRequest
+
+@typing.final
+class SetAliasResponse(google.protobuf.message.Message):
+    """The name stands for the collection now."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PREVIOUS_FIELD_NUMBER: builtins.int
+    previous: builtins.str
+    """What it stood for before; empty where it is new."""
+    def __init__(
+        self,
+        *,
+        previous: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["previous", b"previous"]) -> None: ...
+
+Global___SetAliasResponse: typing_extensions.TypeAlias = SetAliasResponse
+
+@typing.final
+class DeleteAliasRequest(google.protobuf.message.Message):
+    """Another name to take away."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ALIAS_FIELD_NUMBER: builtins.int
+    alias: builtins.str
+    """The name."""
+    def __init__(
+        self,
+        *,
+        alias: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["alias", b"alias"]) -> None: ...
+
+Global___DeleteAliasRequest: typing_extensions.TypeAlias = DeleteAliasRequest
+
+@typing.final
+class DeleteAliasResponse(google.protobuf.message.Message):
+    """The name is free."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+Global___DeleteAliasResponse: typing_extensions.TypeAlias = DeleteAliasResponse
+
+@typing.final
+class Snapshot(google.protobuf.message.Message):
+    """A copy of a collection in one file."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    COLLECTION_FIELD_NUMBER: builtins.int
+    CREATED_FIELD_NUMBER: builtins.int
+    DOCUMENTS_FIELD_NUMBER: builtins.int
+    SIZE_BYTES_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Its name, which is that of its file."""
+    collection: builtins.str
+    """The collection that it is of."""
+    created: builtins.str
+    """When it was made, as in `2026-03-01T12:00:00Z`."""
+    documents: builtins.int
+    """How many documents it holds."""
+    size_bytes: builtins.int
+    """How large its file is."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        collection: builtins.str = ...,
+        created: builtins.str = ...,
+        documents: builtins.int = ...,
+        size_bytes: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["collection", b"collection", "created", b"created", "documents", b"documents", "name", b"name", "size_bytes", b"size_bytes"]) -> None: ...
+
+Global___Snapshot: typing_extensions.TypeAlias = Snapshot
+
+@typing.final
+class CreateSnapshotRequest(google.protobuf.message.Message):
+    """A collection to write to a file."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    COLLECTION_FIELD_NUMBER: builtins.int
+    collection: builtins.str
+    """The collection."""
+    def __init__(
+        self,
+        *,
+        collection: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["collection", b"collection"]) -> None: ...
+
+Global___CreateSnapshotRequest: typing_extensions.TypeAlias = CreateSnapshotRequest
+
+@typing.final
+class CreateSnapshotResponse(google.protobuf.message.Message):
+    """The file is on disk."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SNAPSHOT_FIELD_NUMBER: builtins.int
+    @property
+    def snapshot(self) -> Global___Snapshot:
+        """What it is."""
+
+    def __init__(
+        self,
+        *,
+        snapshot: Global___Snapshot | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["snapshot", b"snapshot"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["snapshot", b"snapshot"]) -> None: ...
+
+Global___CreateSnapshotResponse: typing_extensions.TypeAlias = CreateSnapshotResponse
+
+@typing.final
+class ListSnapshotsRequest(google.protobuf.message.Message):
+    """Snapshots to tell of."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    COLLECTION_FIELD_NUMBER: builtins.int
+    collection: builtins.str
+    """The collection that they are of. It may be gone."""
+    def __init__(
+        self,
+        *,
+        collection: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["collection", b"collection"]) -> None: ...
+
+Global___ListSnapshotsRequest: typing_extensions.TypeAlias = ListSnapshotsRequest
+
+@typing.final
+class ListSnapshotsResponse(google.protobuf.message.Message):
+    """The snapshots."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SNAPSHOTS_FIELD_NUMBER: builtins.int
+    @property
+    def snapshots(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Snapshot]:
+        """The newest first."""
+
+    def __init__(
+        self,
+        *,
+        snapshots: collections.abc.Iterable[Global___Snapshot] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["snapshots", b"snapshots"]) -> None: ...
+
+Global___ListSnapshotsResponse: typing_extensions.TypeAlias = ListSnapshotsResponse
+
+@typing.final
+class DeleteSnapshotRequest(google.protobuf.message.Message):
+    """A snapshot to delete."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    COLLECTION_FIELD_NUMBER: builtins.int
+    SNAPSHOT_FIELD_NUMBER: builtins.int
+    collection: builtins.str
+    """The collection that it is of."""
+    snapshot: builtins.str
+    """Its name."""
+    def __init__(
+        self,
+        *,
+        collection: builtins.str = ...,
+        snapshot: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["collection", b"collection", "snapshot", b"snapshot"]) -> None: ...
+
+Global___DeleteSnapshotRequest: typing_extensions.TypeAlias = DeleteSnapshotRequest
+
+@typing.final
+class DeleteSnapshotResponse(google.protobuf.message.Message):
+    """The snapshot is gone."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+Global___DeleteSnapshotResponse: typing_extensions.TypeAlias = DeleteSnapshotResponse
+
+@typing.final
+class RestoreSnapshotRequest(google.protobuf.message.Message):
+    """A snapshot to make a collection of."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    COLLECTION_FIELD_NUMBER: builtins.int
+    SNAPSHOT_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    collection: builtins.str
+    """The collection that it is of."""
+    snapshot: builtins.str
+    """Its name."""
+    name: builtins.str
+    """What the new collection is called. It must not be there yet."""
+    def __init__(
+        self,
+        *,
+        collection: builtins.str = ...,
+        snapshot: builtins.str = ...,
+        name: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["collection", b"collection", "name", b"name", "snapshot", b"snapshot"]) -> None: ...
+
+Global___RestoreSnapshotRequest: typing_extensions.TypeAlias = RestoreSnapshotRequest
+
+@typing.final
+class RestoreSnapshotResponse(google.protobuf.message.Message):
+    """The collection is there."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    COLLECTION_FIELD_NUMBER: builtins.int
+    @property
+    def collection(self) -> Global___Collection:
+        """What it holds."""
+
+    def __init__(
+        self,
+        *,
+        collection: Global___Collection | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["collection", b"collection"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["collection", b"collection"]) -> None: ...
+
+Global___RestoreSnapshotResponse: typing_extensions.TypeAlias = RestoreSnapshotResponse

@@ -65,10 +65,45 @@ class CollectionServiceStub(object):
                 request_serializer=tamis_dot_v1_dot_collection__service__pb2.DeleteDocumentsRequest.SerializeToString,
                 response_deserializer=tamis_dot_v1_dot_collection__service__pb2.DeleteDocumentsResponse.FromString,
                 _registered_method=True)
+        self.OptimizeCollection = channel.unary_stream(
+                '/tamis.v1.CollectionService/OptimizeCollection',
+                request_serializer=tamis_dot_v1_dot_collection__service__pb2.OptimizeCollectionRequest.SerializeToString,
+                response_deserializer=tamis_dot_v1_dot_collection__service__pb2.OptimizeCollectionResponse.FromString,
+                _registered_method=True)
         self.GetDocuments = channel.unary_unary(
                 '/tamis.v1.CollectionService/GetDocuments',
                 request_serializer=tamis_dot_v1_dot_collection__service__pb2.GetDocumentsRequest.SerializeToString,
                 response_deserializer=tamis_dot_v1_dot_collection__service__pb2.GetDocumentsResponse.FromString,
+                _registered_method=True)
+        self.SetAlias = channel.unary_unary(
+                '/tamis.v1.CollectionService/SetAlias',
+                request_serializer=tamis_dot_v1_dot_collection__service__pb2.SetAliasRequest.SerializeToString,
+                response_deserializer=tamis_dot_v1_dot_collection__service__pb2.SetAliasResponse.FromString,
+                _registered_method=True)
+        self.DeleteAlias = channel.unary_unary(
+                '/tamis.v1.CollectionService/DeleteAlias',
+                request_serializer=tamis_dot_v1_dot_collection__service__pb2.DeleteAliasRequest.SerializeToString,
+                response_deserializer=tamis_dot_v1_dot_collection__service__pb2.DeleteAliasResponse.FromString,
+                _registered_method=True)
+        self.CreateSnapshot = channel.unary_unary(
+                '/tamis.v1.CollectionService/CreateSnapshot',
+                request_serializer=tamis_dot_v1_dot_collection__service__pb2.CreateSnapshotRequest.SerializeToString,
+                response_deserializer=tamis_dot_v1_dot_collection__service__pb2.CreateSnapshotResponse.FromString,
+                _registered_method=True)
+        self.ListSnapshots = channel.unary_unary(
+                '/tamis.v1.CollectionService/ListSnapshots',
+                request_serializer=tamis_dot_v1_dot_collection__service__pb2.ListSnapshotsRequest.SerializeToString,
+                response_deserializer=tamis_dot_v1_dot_collection__service__pb2.ListSnapshotsResponse.FromString,
+                _registered_method=True)
+        self.DeleteSnapshot = channel.unary_unary(
+                '/tamis.v1.CollectionService/DeleteSnapshot',
+                request_serializer=tamis_dot_v1_dot_collection__service__pb2.DeleteSnapshotRequest.SerializeToString,
+                response_deserializer=tamis_dot_v1_dot_collection__service__pb2.DeleteSnapshotResponse.FromString,
+                _registered_method=True)
+        self.RestoreSnapshot = channel.unary_unary(
+                '/tamis.v1.CollectionService/RestoreSnapshot',
+                request_serializer=tamis_dot_v1_dot_collection__service__pb2.RestoreSnapshotRequest.SerializeToString,
+                response_deserializer=tamis_dot_v1_dot_collection__service__pb2.RestoreSnapshotResponse.FromString,
                 _registered_method=True)
 
 
@@ -122,8 +157,72 @@ class CollectionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def OptimizeCollection(self, request, context):
+        """OptimizeCollection makes what late interaction searches with, and tells how far it has come.
+
+        For each field of a vector a token, in a collection that is large enough: centroids are trained
+        where there are none or they no longer fit, documents are put on the lists of theirs, and
+        vectors are copied to where the server scores them fastest. Searches go on meanwhile, with what
+        there was before. The server does this by itself too, now and then. FAILED_PRECONDITION where
+        it is at it already.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetDocuments(self, request, context):
         """GetDocuments returns documents by id; unknown ids are left out.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetAlias(self, request, context):
+        """SetAlias lets another name stand for a collection, in every call that takes one.
+
+        A name that stands for one already is switched over at once: each search sees the one or the
+        other, whole. So documents can be indexed anew beside the old ones, and then take their place.
+        ALREADY_EXISTS where a collection has that name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteAlias(self, request, context):
+        """DeleteAlias takes another name away; the collection stays. NOT_FOUND where there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateSnapshot(self, request, context):
+        """CreateSnapshot writes a collection as it is now, with its pictures, to one file on the server.
+
+        Searches and writes go on. UNIMPLEMENTED where the index is a cluster, which has snapshots of
+        its own.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSnapshots(self, request, context):
+        """ListSnapshots tells which snapshots of a collection there are, the newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteSnapshot(self, request, context):
+        """DeleteSnapshot deletes a snapshot. NOT_FOUND where there is none of that name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RestoreSnapshot(self, request, context):
+        """RestoreSnapshot makes a new collection of a snapshot, once every byte of it is checked.
+
+        FAILED_PRECONDITION where the file is damaged, and nothing is made of it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -162,10 +261,45 @@ def add_CollectionServiceServicer_to_server(servicer, server):
                     request_deserializer=tamis_dot_v1_dot_collection__service__pb2.DeleteDocumentsRequest.FromString,
                     response_serializer=tamis_dot_v1_dot_collection__service__pb2.DeleteDocumentsResponse.SerializeToString,
             ),
+            'OptimizeCollection': grpc.unary_stream_rpc_method_handler(
+                    servicer.OptimizeCollection,
+                    request_deserializer=tamis_dot_v1_dot_collection__service__pb2.OptimizeCollectionRequest.FromString,
+                    response_serializer=tamis_dot_v1_dot_collection__service__pb2.OptimizeCollectionResponse.SerializeToString,
+            ),
             'GetDocuments': grpc.unary_unary_rpc_method_handler(
                     servicer.GetDocuments,
                     request_deserializer=tamis_dot_v1_dot_collection__service__pb2.GetDocumentsRequest.FromString,
                     response_serializer=tamis_dot_v1_dot_collection__service__pb2.GetDocumentsResponse.SerializeToString,
+            ),
+            'SetAlias': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetAlias,
+                    request_deserializer=tamis_dot_v1_dot_collection__service__pb2.SetAliasRequest.FromString,
+                    response_serializer=tamis_dot_v1_dot_collection__service__pb2.SetAliasResponse.SerializeToString,
+            ),
+            'DeleteAlias': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteAlias,
+                    request_deserializer=tamis_dot_v1_dot_collection__service__pb2.DeleteAliasRequest.FromString,
+                    response_serializer=tamis_dot_v1_dot_collection__service__pb2.DeleteAliasResponse.SerializeToString,
+            ),
+            'CreateSnapshot': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateSnapshot,
+                    request_deserializer=tamis_dot_v1_dot_collection__service__pb2.CreateSnapshotRequest.FromString,
+                    response_serializer=tamis_dot_v1_dot_collection__service__pb2.CreateSnapshotResponse.SerializeToString,
+            ),
+            'ListSnapshots': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSnapshots,
+                    request_deserializer=tamis_dot_v1_dot_collection__service__pb2.ListSnapshotsRequest.FromString,
+                    response_serializer=tamis_dot_v1_dot_collection__service__pb2.ListSnapshotsResponse.SerializeToString,
+            ),
+            'DeleteSnapshot': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteSnapshot,
+                    request_deserializer=tamis_dot_v1_dot_collection__service__pb2.DeleteSnapshotRequest.FromString,
+                    response_serializer=tamis_dot_v1_dot_collection__service__pb2.DeleteSnapshotResponse.SerializeToString,
+            ),
+            'RestoreSnapshot': grpc.unary_unary_rpc_method_handler(
+                    servicer.RestoreSnapshot,
+                    request_deserializer=tamis_dot_v1_dot_collection__service__pb2.RestoreSnapshotRequest.FromString,
+                    response_serializer=tamis_dot_v1_dot_collection__service__pb2.RestoreSnapshotResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -342,6 +476,33 @@ class CollectionService(object):
             _registered_method=True)
 
     @staticmethod
+    def OptimizeCollection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tamis.v1.CollectionService/OptimizeCollection',
+            tamis_dot_v1_dot_collection__service__pb2.OptimizeCollectionRequest.SerializeToString,
+            tamis_dot_v1_dot_collection__service__pb2.OptimizeCollectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetDocuments(request,
             target,
             options=(),
@@ -358,6 +519,168 @@ class CollectionService(object):
             '/tamis.v1.CollectionService/GetDocuments',
             tamis_dot_v1_dot_collection__service__pb2.GetDocumentsRequest.SerializeToString,
             tamis_dot_v1_dot_collection__service__pb2.GetDocumentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetAlias(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tamis.v1.CollectionService/SetAlias',
+            tamis_dot_v1_dot_collection__service__pb2.SetAliasRequest.SerializeToString,
+            tamis_dot_v1_dot_collection__service__pb2.SetAliasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteAlias(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tamis.v1.CollectionService/DeleteAlias',
+            tamis_dot_v1_dot_collection__service__pb2.DeleteAliasRequest.SerializeToString,
+            tamis_dot_v1_dot_collection__service__pb2.DeleteAliasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateSnapshot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tamis.v1.CollectionService/CreateSnapshot',
+            tamis_dot_v1_dot_collection__service__pb2.CreateSnapshotRequest.SerializeToString,
+            tamis_dot_v1_dot_collection__service__pb2.CreateSnapshotResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSnapshots(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tamis.v1.CollectionService/ListSnapshots',
+            tamis_dot_v1_dot_collection__service__pb2.ListSnapshotsRequest.SerializeToString,
+            tamis_dot_v1_dot_collection__service__pb2.ListSnapshotsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteSnapshot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tamis.v1.CollectionService/DeleteSnapshot',
+            tamis_dot_v1_dot_collection__service__pb2.DeleteSnapshotRequest.SerializeToString,
+            tamis_dot_v1_dot_collection__service__pb2.DeleteSnapshotResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RestoreSnapshot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tamis.v1.CollectionService/RestoreSnapshot',
+            tamis_dot_v1_dot_collection__service__pb2.RestoreSnapshotRequest.SerializeToString,
+            tamis_dot_v1_dot_collection__service__pb2.RestoreSnapshotResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -121,6 +121,22 @@ _CollectionServiceDeleteDocumentsType = typing_extensions.TypeVar(
     ],
 )
 
+_CollectionServiceOptimizeCollectionType = typing_extensions.TypeVar(
+    '_CollectionServiceOptimizeCollectionType',
+    grpc.UnaryStreamMultiCallable[
+        tamis.v1.collection_service_pb2.OptimizeCollectionRequest,
+        tamis.v1.collection_service_pb2.OptimizeCollectionResponse,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        tamis.v1.collection_service_pb2.OptimizeCollectionRequest,
+        tamis.v1.collection_service_pb2.OptimizeCollectionResponse,
+    ],
+    default=grpc.UnaryStreamMultiCallable[
+        tamis.v1.collection_service_pb2.OptimizeCollectionRequest,
+        tamis.v1.collection_service_pb2.OptimizeCollectionResponse,
+    ],
+)
+
 _CollectionServiceGetDocumentsType = typing_extensions.TypeVar(
     '_CollectionServiceGetDocumentsType',
     grpc.UnaryUnaryMultiCallable[
@@ -137,7 +153,103 @@ _CollectionServiceGetDocumentsType = typing_extensions.TypeVar(
     ],
 )
 
-class CollectionServiceStub(typing.Generic[_CollectionServiceCreateCollectionType, _CollectionServiceDescribeCollectionType, _CollectionServiceListCollectionsType, _CollectionServiceDeleteCollectionType, _CollectionServiceUpsertDocumentsType, _CollectionServiceDeleteDocumentsType, _CollectionServiceGetDocumentsType]):
+_CollectionServiceSetAliasType = typing_extensions.TypeVar(
+    '_CollectionServiceSetAliasType',
+    grpc.UnaryUnaryMultiCallable[
+        tamis.v1.collection_service_pb2.SetAliasRequest,
+        tamis.v1.collection_service_pb2.SetAliasResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        tamis.v1.collection_service_pb2.SetAliasRequest,
+        tamis.v1.collection_service_pb2.SetAliasResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        tamis.v1.collection_service_pb2.SetAliasRequest,
+        tamis.v1.collection_service_pb2.SetAliasResponse,
+    ],
+)
+
+_CollectionServiceDeleteAliasType = typing_extensions.TypeVar(
+    '_CollectionServiceDeleteAliasType',
+    grpc.UnaryUnaryMultiCallable[
+        tamis.v1.collection_service_pb2.DeleteAliasRequest,
+        tamis.v1.collection_service_pb2.DeleteAliasResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        tamis.v1.collection_service_pb2.DeleteAliasRequest,
+        tamis.v1.collection_service_pb2.DeleteAliasResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        tamis.v1.collection_service_pb2.DeleteAliasRequest,
+        tamis.v1.collection_service_pb2.DeleteAliasResponse,
+    ],
+)
+
+_CollectionServiceCreateSnapshotType = typing_extensions.TypeVar(
+    '_CollectionServiceCreateSnapshotType',
+    grpc.UnaryUnaryMultiCallable[
+        tamis.v1.collection_service_pb2.CreateSnapshotRequest,
+        tamis.v1.collection_service_pb2.CreateSnapshotResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        tamis.v1.collection_service_pb2.CreateSnapshotRequest,
+        tamis.v1.collection_service_pb2.CreateSnapshotResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        tamis.v1.collection_service_pb2.CreateSnapshotRequest,
+        tamis.v1.collection_service_pb2.CreateSnapshotResponse,
+    ],
+)
+
+_CollectionServiceListSnapshotsType = typing_extensions.TypeVar(
+    '_CollectionServiceListSnapshotsType',
+    grpc.UnaryUnaryMultiCallable[
+        tamis.v1.collection_service_pb2.ListSnapshotsRequest,
+        tamis.v1.collection_service_pb2.ListSnapshotsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        tamis.v1.collection_service_pb2.ListSnapshotsRequest,
+        tamis.v1.collection_service_pb2.ListSnapshotsResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        tamis.v1.collection_service_pb2.ListSnapshotsRequest,
+        tamis.v1.collection_service_pb2.ListSnapshotsResponse,
+    ],
+)
+
+_CollectionServiceDeleteSnapshotType = typing_extensions.TypeVar(
+    '_CollectionServiceDeleteSnapshotType',
+    grpc.UnaryUnaryMultiCallable[
+        tamis.v1.collection_service_pb2.DeleteSnapshotRequest,
+        tamis.v1.collection_service_pb2.DeleteSnapshotResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        tamis.v1.collection_service_pb2.DeleteSnapshotRequest,
+        tamis.v1.collection_service_pb2.DeleteSnapshotResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        tamis.v1.collection_service_pb2.DeleteSnapshotRequest,
+        tamis.v1.collection_service_pb2.DeleteSnapshotResponse,
+    ],
+)
+
+_CollectionServiceRestoreSnapshotType = typing_extensions.TypeVar(
+    '_CollectionServiceRestoreSnapshotType',
+    grpc.UnaryUnaryMultiCallable[
+        tamis.v1.collection_service_pb2.RestoreSnapshotRequest,
+        tamis.v1.collection_service_pb2.RestoreSnapshotResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        tamis.v1.collection_service_pb2.RestoreSnapshotRequest,
+        tamis.v1.collection_service_pb2.RestoreSnapshotResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        tamis.v1.collection_service_pb2.RestoreSnapshotRequest,
+        tamis.v1.collection_service_pb2.RestoreSnapshotResponse,
+    ],
+)
+
+class CollectionServiceStub(typing.Generic[_CollectionServiceCreateCollectionType, _CollectionServiceDescribeCollectionType, _CollectionServiceListCollectionsType, _CollectionServiceDeleteCollectionType, _CollectionServiceUpsertDocumentsType, _CollectionServiceDeleteDocumentsType, _CollectionServiceOptimizeCollectionType, _CollectionServiceGetDocumentsType, _CollectionServiceSetAliasType, _CollectionServiceDeleteAliasType, _CollectionServiceCreateSnapshotType, _CollectionServiceListSnapshotsType, _CollectionServiceDeleteSnapshotType, _CollectionServiceRestoreSnapshotType]):
     """CollectionService keeps the documents that are searched."""
 
     @typing.overload
@@ -166,9 +278,37 @@ class CollectionServiceStub(typing.Generic[_CollectionServiceCreateCollectionTyp
             tamis.v1.collection_service_pb2.DeleteDocumentsRequest,
             tamis.v1.collection_service_pb2.DeleteDocumentsResponse,
         ],
+        grpc.UnaryStreamMultiCallable[
+            tamis.v1.collection_service_pb2.OptimizeCollectionRequest,
+            tamis.v1.collection_service_pb2.OptimizeCollectionResponse,
+        ],
         grpc.UnaryUnaryMultiCallable[
             tamis.v1.collection_service_pb2.GetDocumentsRequest,
             tamis.v1.collection_service_pb2.GetDocumentsResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            tamis.v1.collection_service_pb2.SetAliasRequest,
+            tamis.v1.collection_service_pb2.SetAliasResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            tamis.v1.collection_service_pb2.DeleteAliasRequest,
+            tamis.v1.collection_service_pb2.DeleteAliasResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            tamis.v1.collection_service_pb2.CreateSnapshotRequest,
+            tamis.v1.collection_service_pb2.CreateSnapshotResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            tamis.v1.collection_service_pb2.ListSnapshotsRequest,
+            tamis.v1.collection_service_pb2.ListSnapshotsResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            tamis.v1.collection_service_pb2.DeleteSnapshotRequest,
+            tamis.v1.collection_service_pb2.DeleteSnapshotResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            tamis.v1.collection_service_pb2.RestoreSnapshotRequest,
+            tamis.v1.collection_service_pb2.RestoreSnapshotResponse,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -198,9 +338,37 @@ class CollectionServiceStub(typing.Generic[_CollectionServiceCreateCollectionTyp
             tamis.v1.collection_service_pb2.DeleteDocumentsRequest,
             tamis.v1.collection_service_pb2.DeleteDocumentsResponse,
         ],
+        grpc.aio.UnaryStreamMultiCallable[
+            tamis.v1.collection_service_pb2.OptimizeCollectionRequest,
+            tamis.v1.collection_service_pb2.OptimizeCollectionResponse,
+        ],
         grpc.aio.UnaryUnaryMultiCallable[
             tamis.v1.collection_service_pb2.GetDocumentsRequest,
             tamis.v1.collection_service_pb2.GetDocumentsResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            tamis.v1.collection_service_pb2.SetAliasRequest,
+            tamis.v1.collection_service_pb2.SetAliasResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            tamis.v1.collection_service_pb2.DeleteAliasRequest,
+            tamis.v1.collection_service_pb2.DeleteAliasResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            tamis.v1.collection_service_pb2.CreateSnapshotRequest,
+            tamis.v1.collection_service_pb2.CreateSnapshotResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            tamis.v1.collection_service_pb2.ListSnapshotsRequest,
+            tamis.v1.collection_service_pb2.ListSnapshotsResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            tamis.v1.collection_service_pb2.DeleteSnapshotRequest,
+            tamis.v1.collection_service_pb2.DeleteSnapshotResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            tamis.v1.collection_service_pb2.RestoreSnapshotRequest,
+            tamis.v1.collection_service_pb2.RestoreSnapshotResponse,
         ],
     ], channel: grpc.aio.Channel) -> None: ...
 
@@ -227,8 +395,48 @@ class CollectionServiceStub(typing.Generic[_CollectionServiceCreateCollectionTyp
     DeleteDocuments: _CollectionServiceDeleteDocumentsType
     """DeleteDocuments deletes documents by id or by filter."""
 
+    OptimizeCollection: _CollectionServiceOptimizeCollectionType
+    """OptimizeCollection makes what late interaction searches with, and tells how far it has come.
+
+    For each field of a vector a token, in a collection that is large enough: centroids are trained
+    where there are none or they no longer fit, documents are put on the lists of theirs, and
+    vectors are copied to where the server scores them fastest. Searches go on meanwhile, with what
+    there was before. The server does this by itself too, now and then. FAILED_PRECONDITION where
+    it is at it already.
+    """
+
     GetDocuments: _CollectionServiceGetDocumentsType
     """GetDocuments returns documents by id; unknown ids are left out."""
+
+    SetAlias: _CollectionServiceSetAliasType
+    """SetAlias lets another name stand for a collection, in every call that takes one.
+
+    A name that stands for one already is switched over at once: each search sees the one or the
+    other, whole. So documents can be indexed anew beside the old ones, and then take their place.
+    ALREADY_EXISTS where a collection has that name.
+    """
+
+    DeleteAlias: _CollectionServiceDeleteAliasType
+    """DeleteAlias takes another name away; the collection stays. NOT_FOUND where there is none."""
+
+    CreateSnapshot: _CollectionServiceCreateSnapshotType
+    """CreateSnapshot writes a collection as it is now, with its pictures, to one file on the server.
+
+    Searches and writes go on. UNIMPLEMENTED where the index is a cluster, which has snapshots of
+    its own.
+    """
+
+    ListSnapshots: _CollectionServiceListSnapshotsType
+    """ListSnapshots tells which snapshots of a collection there are, the newest first."""
+
+    DeleteSnapshot: _CollectionServiceDeleteSnapshotType
+    """DeleteSnapshot deletes a snapshot. NOT_FOUND where there is none of that name."""
+
+    RestoreSnapshot: _CollectionServiceRestoreSnapshotType
+    """RestoreSnapshot makes a new collection of a snapshot, once every byte of it is checked.
+
+    FAILED_PRECONDITION where the file is damaged, and nothing is made of it.
+    """
 
 CollectionServiceAsyncStub: typing_extensions.TypeAlias = CollectionServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
@@ -255,9 +463,37 @@ CollectionServiceAsyncStub: typing_extensions.TypeAlias = CollectionServiceStub[
         tamis.v1.collection_service_pb2.DeleteDocumentsRequest,
         tamis.v1.collection_service_pb2.DeleteDocumentsResponse,
     ],
+    grpc.aio.UnaryStreamMultiCallable[
+        tamis.v1.collection_service_pb2.OptimizeCollectionRequest,
+        tamis.v1.collection_service_pb2.OptimizeCollectionResponse,
+    ],
     grpc.aio.UnaryUnaryMultiCallable[
         tamis.v1.collection_service_pb2.GetDocumentsRequest,
         tamis.v1.collection_service_pb2.GetDocumentsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        tamis.v1.collection_service_pb2.SetAliasRequest,
+        tamis.v1.collection_service_pb2.SetAliasResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        tamis.v1.collection_service_pb2.DeleteAliasRequest,
+        tamis.v1.collection_service_pb2.DeleteAliasResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        tamis.v1.collection_service_pb2.CreateSnapshotRequest,
+        tamis.v1.collection_service_pb2.CreateSnapshotResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        tamis.v1.collection_service_pb2.ListSnapshotsRequest,
+        tamis.v1.collection_service_pb2.ListSnapshotsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        tamis.v1.collection_service_pb2.DeleteSnapshotRequest,
+        tamis.v1.collection_service_pb2.DeleteSnapshotResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        tamis.v1.collection_service_pb2.RestoreSnapshotRequest,
+        tamis.v1.collection_service_pb2.RestoreSnapshotResponse,
     ],
 ]
 
@@ -318,11 +554,86 @@ class CollectionServiceServicer(metaclass=abc.ABCMeta):
         """DeleteDocuments deletes documents by id or by filter."""
 
     @abc.abstractmethod
+    def OptimizeCollection(
+        self,
+        request: tamis.v1.collection_service_pb2.OptimizeCollectionRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[tamis.v1.collection_service_pb2.OptimizeCollectionResponse], collections.abc.AsyncIterator[tamis.v1.collection_service_pb2.OptimizeCollectionResponse]]:
+        """OptimizeCollection makes what late interaction searches with, and tells how far it has come.
+
+        For each field of a vector a token, in a collection that is large enough: centroids are trained
+        where there are none or they no longer fit, documents are put on the lists of theirs, and
+        vectors are copied to where the server scores them fastest. Searches go on meanwhile, with what
+        there was before. The server does this by itself too, now and then. FAILED_PRECONDITION where
+        it is at it already.
+        """
+
+    @abc.abstractmethod
     def GetDocuments(
         self,
         request: tamis.v1.collection_service_pb2.GetDocumentsRequest,
         context: _ServicerContext,
     ) -> typing.Union[tamis.v1.collection_service_pb2.GetDocumentsResponse, collections.abc.Awaitable[tamis.v1.collection_service_pb2.GetDocumentsResponse]]:
         """GetDocuments returns documents by id; unknown ids are left out."""
+
+    @abc.abstractmethod
+    def SetAlias(
+        self,
+        request: tamis.v1.collection_service_pb2.SetAliasRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[tamis.v1.collection_service_pb2.SetAliasResponse, collections.abc.Awaitable[tamis.v1.collection_service_pb2.SetAliasResponse]]:
+        """SetAlias lets another name stand for a collection, in every call that takes one.
+
+        A name that stands for one already is switched over at once: each search sees the one or the
+        other, whole. So documents can be indexed anew beside the old ones, and then take their place.
+        ALREADY_EXISTS where a collection has that name.
+        """
+
+    @abc.abstractmethod
+    def DeleteAlias(
+        self,
+        request: tamis.v1.collection_service_pb2.DeleteAliasRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[tamis.v1.collection_service_pb2.DeleteAliasResponse, collections.abc.Awaitable[tamis.v1.collection_service_pb2.DeleteAliasResponse]]:
+        """DeleteAlias takes another name away; the collection stays. NOT_FOUND where there is none."""
+
+    @abc.abstractmethod
+    def CreateSnapshot(
+        self,
+        request: tamis.v1.collection_service_pb2.CreateSnapshotRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[tamis.v1.collection_service_pb2.CreateSnapshotResponse, collections.abc.Awaitable[tamis.v1.collection_service_pb2.CreateSnapshotResponse]]:
+        """CreateSnapshot writes a collection as it is now, with its pictures, to one file on the server.
+
+        Searches and writes go on. UNIMPLEMENTED where the index is a cluster, which has snapshots of
+        its own.
+        """
+
+    @abc.abstractmethod
+    def ListSnapshots(
+        self,
+        request: tamis.v1.collection_service_pb2.ListSnapshotsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[tamis.v1.collection_service_pb2.ListSnapshotsResponse, collections.abc.Awaitable[tamis.v1.collection_service_pb2.ListSnapshotsResponse]]:
+        """ListSnapshots tells which snapshots of a collection there are, the newest first."""
+
+    @abc.abstractmethod
+    def DeleteSnapshot(
+        self,
+        request: tamis.v1.collection_service_pb2.DeleteSnapshotRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[tamis.v1.collection_service_pb2.DeleteSnapshotResponse, collections.abc.Awaitable[tamis.v1.collection_service_pb2.DeleteSnapshotResponse]]:
+        """DeleteSnapshot deletes a snapshot. NOT_FOUND where there is none of that name."""
+
+    @abc.abstractmethod
+    def RestoreSnapshot(
+        self,
+        request: tamis.v1.collection_service_pb2.RestoreSnapshotRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[tamis.v1.collection_service_pb2.RestoreSnapshotResponse, collections.abc.Awaitable[tamis.v1.collection_service_pb2.RestoreSnapshotResponse]]:
+        """RestoreSnapshot makes a new collection of a snapshot, once every byte of it is checked.
+
+        FAILED_PRECONDITION where the file is damaged, and nothing is made of it.
+        """
 
 def add_CollectionServiceServicer_to_server(servicer: CollectionServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...
