@@ -116,23 +116,22 @@ class _Run:
         self.cache: Any = DynamicCache()
         self.counts: list[int] = []
         self.probes: list[tuple[int, int]] = []
+        self._turns, self._mask = self._of_length()
         self._at: list[int] = []  # the layers before which tokens went
         self._kept: list[np.ndarray] = []  # what stayed then, of the whole sequence
 
     def forward(self, layer: nn.Module) -> None:
-        self.before, count = self.states, self.states.shape[1]
-        lowest = torch.finfo(self.states.dtype).min
-        mask = self.states.new_full((count, count), lowest).triu(1)[None, None]
+        self.before = self.states
         out = layer(
             self.states,
-            attention_mask=mask,
+            attention_mask=self._mask,
             position_ids=self.positions[None],
             past_key_values=self.cache,
             use_cache=True,
-            position_embeddings=self._turns(),
+            position_embeddings=self._turns,
         )
         self.states = out[0] if isinstance(out, tuple) else out
-        self.counts.append(count)
+        self.counts.append(self.states.shape[1])
 
     def prune(self, number: int, refiner: LayerRefiner) -> None:
         count, stop = self.states.shape[1], self.start + len(self.left)
@@ -146,6 +145,7 @@ class _Run:
         self._kept.append(np.concatenate([around[0], self.start + plan.kept, around[1]]))
         self._at.append(number)
         self.left = self.left[plan.kept]
+        self._turns, self._mask = self._of_length()
 
     def trim(self) -> None:
         """Cuts the caches of the layers before each pruning to what is left at the end."""
@@ -156,9 +156,11 @@ class _Run:
                 layer.keys, layer.values = layer.keys[:, :, index], layer.values[:, :, index]
             begin = end
 
-    def _turns(self) -> tuple[Tensor, Tensor]:
-        turns: tuple[Tensor, Tensor] = self.model.rotary_emb(self.states, self.positions[None])
-        return turns
+    def _of_length(self) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        """What all layers share until tokens go: the rotations, and the mask of later tokens."""
+        count, lowest = self.states.shape[1], torch.finfo(self.states.dtype).min
+        mask = self.states.new_full((count, count), lowest).triu(1)[None, None]
+        return self.model.rotary_emb(self.states, self.positions[None]), mask
 
     def _attention(self, number: int, rows: Tensor) -> Tensor:
         """What some rows gave each token in a layer that has run: the mean over its heads."""
@@ -166,7 +168,7 @@ class _Run:
         block = layer.self_attn
         query = block.q_proj(layer.input_layernorm(self.before[:, rows]))
         query = query.view(1, len(rows), -1, block.head_dim).transpose(1, 2)
-        cosine, sine = self.model.rotary_emb(query, self.positions[None, rows])
+        cosine, sine = (turns[:, rows] for turns in self._turns)
         query, _ = apply_rotary_pos_emb(query, query, cosine, sine)
         key = key.repeat_interleave(query.shape[1] // key.shape[1], dim=1)
         logits = query @ key.transpose(2, 3) * block.scaling
