@@ -1,5 +1,6 @@
 """The values that flow between the stages. They hold data and compute nothing."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -7,6 +8,8 @@ from enum import StrEnum
 import numpy as np
 from jaxtyping import Float, Int
 from PIL.Image import Image
+
+TERM_VARIANTS = ("lucene", "robertson", "atire", "bm25l", "bm25_plus", "tf_idf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,43 @@ class Sparse:
 Representation = Float[np.ndarray, "..."] | Sparse
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TermWeighting:
+    """How an index weighs counts of terms. `blocks.term_weights` computes it.
+
+    Attributes:
+        variant: ``lucene``, ``robertson``, ``atire``, ``bm25l`` or ``bm25_plus``, which are BM25's,
+            or ``tf_idf``.
+        k1: How soon a repeated term stops adding; 0 for at once.
+        b: How far long documents are marked down, from 0 to 1.
+        delta: What BM25L and BM25+ grant every term that occurs.
+        average_length: Of the collection's documents, in terms; 0 to measure it where the
+            collection is made.
+    """
+
+    variant: str = "lucene"
+    k1: float = 1.2
+    b: float = 0.75
+    delta: float = 0.5
+    average_length: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.variant not in TERM_VARIANTS:
+            known = ", ".join(TERM_VARIANTS)
+            raise ValueError(f"variant must be one of {known}, not {self.variant!r}")
+        if not 0 <= self.k1 < math.inf:
+            raise ValueError(f"k1 must be at least 0, not {self.k1}")
+        if not 0 <= self.b <= 1:
+            raise ValueError(f"b must be from 0 to 1, not {self.b}")
+        if not 0 <= self.delta < math.inf:
+            raise ValueError(f"delta must be at least 0, not {self.delta}")
+        if not 0 <= self.average_length < math.inf:
+            raise ValueError(
+                f"average_length must be above 0 words, or 0 to measure it, "
+                f"not {self.average_length}"
+            )
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """One kind of representation that an encoder makes.
@@ -98,6 +138,7 @@ class Head:
         idf: Whether the index multiplies each dimension of a query by how rare it is.
         dot: Whether single vectors are compared by their inner product as it is; else by their
             cosine.
+        weighting: How an index weighs it, where it is counts of terms.
     """
 
     kind: Kind
@@ -105,6 +146,7 @@ class Head:
     space: str
     idf: bool = False
     dot: bool = False
+    weighting: TermWeighting | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,14 @@ class RawContent:
         """What the content has."""
         return parts_there(text=self.text, image=self.image, frames=self.frames)
 
+    @property
+    def made_of(self) -> str | None:
+        """Its modalities in one word: `text`, `image`, `image,text` or `video`; None of none."""
+        if self.frames:
+            return "video"
+        parts = [name for name in ("image", "text") if getattr(self, name) is not None]
+        return ",".join(parts) or None
+
     async def digest(self, side: Side) -> str:
         """32 hex digits that tell this content on this side from every other one."""
         files = (self.image or b"", *self.frames)

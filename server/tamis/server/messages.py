@@ -1,7 +1,7 @@
 """Between the messages of `tamis.v1` and the values that the pipeline works on."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ from google.protobuf import json_format, timestamp_pb2
 from qdrant_client import models
 
 from tamis.models.errors import InputError
-from tamis.models.types import Kind, Representation, Sparse, VisualTokens
+from tamis.models.types import Kind, Representation, Sparse, TermWeighting, VisualTokens
 from tamis.server.search import Context, ContextPart
 from tamis.v1 import context_pb2, document_pb2, representation_pb2
 
@@ -27,6 +27,12 @@ KINDS: dict[Kind, representation_pb2.VectorKind.ValueType] = {
     Kind.DENSE: _pb.VECTOR_KIND_DENSE,
     Kind.SPARSE: _pb.VECTOR_KIND_SPARSE,
     Kind.MULTI: _pb.VECTOR_KIND_MULTI,
+}
+MODALITIES: dict[document_pb2.DocumentModality.ValueType, str] = {
+    document_pb2.DOCUMENT_MODALITY_TEXT: "text",
+    document_pb2.DOCUMENT_MODALITY_IMAGE: "image",
+    document_pb2.DOCUMENT_MODALITY_IMAGE_TEXT: "image,text",
+    document_pb2.DOCUMENT_MODALITY_VIDEO: "video",
 }
 MAX_AXES = 4
 MAX_SET = 1_000
@@ -75,6 +81,39 @@ def representations(
     return {message.name: _representation(message) for message in messages}
 
 
+def fingerprints(
+    messages: Iterable[representation_pb2.Representation],
+) -> dict[str, str]:
+    """Those of the representations that a caller says the fingerprint of, by name."""
+    return {message.name: message.fingerprint for message in messages if message.fingerprint}
+
+
+def weighting(message: representation_pb2.TermWeighting) -> dict[str, Any]:
+    """What a message sets of a term weighting.
+
+    Raises:
+        InputError: Its variant is unknown.
+    """
+    if message.variant not in _pb.TermVariant.values():
+        raise InputError(f"weightings: variant {message.variant} is not one that this server knows")
+    name = _pb.TermVariant.Name(message.variant).removeprefix("TERM_VARIANT_").lower()
+    given: dict[str, Any] = {
+        field.name: value for field, value in message.ListFields() if field.name != "variant"
+    }
+    return given | ({"variant": name} if message.variant else {})
+
+
+def weighting_message(how: TermWeighting) -> representation_pb2.TermWeighting:
+    """A term weighting as a message."""
+    return _pb.TermWeighting(
+        variant=_pb.TermVariant.Value(f"TERM_VARIANT_{how.variant.upper()}"),
+        k1=how.k1,
+        b=how.b,
+        delta=how.delta,
+        average_length=how.average_length,
+    )
+
+
 def _representation(message: representation_pb2.Representation) -> Representation:
     where = f"representations[{message.name!r}]"
     if message.WhichOneof("value") == "sparse":
@@ -95,6 +134,28 @@ def _representation(message: representation_pb2.Representation) -> Representatio
     if not np.isfinite(numbers).all():
         raise InputError(f"{where}: has numbers that are not finite")
     return made
+
+
+def made_of(
+    modalities: Sequence[document_pb2.DocumentModality.ValueType],
+) -> models.Filter | None:
+    """Documents that are made of one of these; None where none are named.
+
+    Raises:
+        InputError: One of them is unknown.
+    """
+    if unknown := [one for one in modalities if one not in MODALITIES]:
+        raise InputError(f"modalities: {unknown[0]} is not one that this server knows")
+    if not modalities:
+        return None
+    words = [MODALITIES[one] for one in modalities]
+    match = models.MatchAny(any=words)
+    return models.Filter(must=[models.FieldCondition(key="modality", match=match)])
+
+
+def all_of(filters: Sequence[models.Filter]) -> models.Filter | None:
+    """What passes every one of these; None where there are none."""
+    return models.Filter(must=[*filters]) if len(filters) > 1 else next(iter(filters), None)
 
 
 def where_clause(message: document_pb2.Filter) -> models.Filter | None:

@@ -25,6 +25,9 @@ def listed(vector: Any) -> Any:
     """Arrays as lists, which is what local mode takes."""
     if isinstance(vector, dict):
         return {name: listed(value) for name, value in vector.items()}
+    if isinstance(vector, models.SparseVector):
+        indices, values = listed(vector.indices), listed(vector.values)
+        return models.SparseVector(indices=list(indices), values=list(values))
     return vector.tolist() if isinstance(vector, np.ndarray) else vector
 
 
@@ -41,11 +44,7 @@ def plain(query: Any) -> Any:
         return query.model_copy(update=made)
     if not isinstance(query, models.NearestQuery):
         return listed(query)
-    nearest: Any = query.nearest
-    if isinstance(nearest, models.SparseVector):
-        indices, values = listed(nearest.indices), listed(nearest.values)
-        nearest = models.SparseVector(indices=list(indices), values=list(values))
-    return models.NearestQuery(nearest=listed(nearest), mmr=query.mmr)
+    return models.NearestQuery(nearest=listed(query.nearest), mmr=query.mmr)
 
 
 class LocalStore:

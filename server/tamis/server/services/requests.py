@@ -8,13 +8,14 @@ from tamis.server.cache.embeddings import Policy
 from tamis.server.config import Limits
 from tamis.server.content import raw_content
 from tamis.server.errors import NotFoundError
-from tamis.server.messages import representations, where_clause
+from tamis.server.messages import all_of, made_of, representations, where_clause
 from tamis.server.pipeline import Pipeline
 from tamis.server.search import Delivery, Search, SearchOptions
 from tamis.v1 import context_pb2
 from tamis.v1 import retrieval_service_pb2 as pb
 
 DEFAULT_K = 10
+MAX_ALSO = 16  # other wordings of a query
 REPLY_S = 0.02  # of a caller's time, at most, that is kept for the answer's way back
 MAX_DEPTHS = {"retrieve_depth": 10_000, "rerank_depth": 1_000, "refine_depth": 100}
 MAX_REQUEST_ID_BYTES = 64
@@ -78,12 +79,22 @@ def search_of(request: pb.SearchRequest, limits: Limits) -> Search:
     content = None
     if request.HasField("query") or not given:
         content = raw_content(request.query, limits, where="query")
+    if len(request.also) > MAX_ALSO:
+        raise InputError(f"also: {len(request.also)} wordings; at most {MAX_ALSO}")
+    conditions = [
+        where_clause(request.filter) if request.HasField("filter") else None,
+        made_of(request.modalities),
+    ]
     return Search(
         collection=request.collection,
         content=content,
         k=k,
         given=given,
-        where=where_clause(request.filter) if request.HasField("filter") else None,
+        others=tuple(
+            raw_content(one, limits, where=f"also[{number}]")
+            for number, one in enumerate(request.also)
+        ),
+        where=all_of([one for one in conditions if one is not None]),
         options=_options(request.options),
     )
 
