@@ -21,7 +21,10 @@ from redis_server import (
 )
 
 from tamis.models.errors import SettingsError
+from tamis.server.cache.chunks import CHUNK_BYTES
 from tamis.server.cache.connection import connect
+from tamis.server.cache.contexts import ContextCache
+from tamis.server.cache.embeddings import Policy
 from tamis.server.cache.redis import RedisTier
 from tamis.server.cache.settings import CacheSettings
 
@@ -175,6 +178,34 @@ async def test_a_cluster_has_each_key_on_its_node(tmp_path: Path, open_tier: Ope
         assert await tier.purge("tamis:x:") == len(keys)
         assert first.command("DBSIZE") == b":0\r\n"
         await tier.close()
+
+
+async def test_a_cluster_has_all_of_a_context_on_one_node(tmp_path: Path) -> None:
+    data = bytes(2 * CHUNK_BYTES + 1)
+    with cluster(tmp_path) as nodes:
+        named = replace(settings(nodes[0].url), redis_mode="cluster", context_timeout_ms=5_000.0)
+        one, other = ContextCache(named, clock=Clock()), ContextCache(named, clock=Clock())
+        handles = [ContextCache.handle("f00d", f"{number:032x}") for number in range(12)]
+        for number, handle in enumerate(handles):
+            before = [int(node.command("DBSIZE")[1:]) for node in nodes]
+            await one.keep(handle, data, 60)
+            after = [int(node.command("DBSIZE")[1:]) for node in nodes]
+            grown = sorted(now - then for now, then in zip(after, before, strict=True))
+            assert grown == [0, 0, 4], f"the head and three chunks of {number} are together"
+        assert [await other.fetch(handle) for handle in handles] == 12 * [data]
+        assert all(int(node.command("DBSIZE")[1:]) for node in nodes)
+
+        async def compute() -> bytes:
+            return b"computed"
+
+        found = await other.get_or_compute(
+            ContextCache.handle("f00d", 32 * "c"), compute, Policy.DEFAULT, ttl_s=60
+        )
+        assert found == b"computed"
+        assert await one.purge("f00d") == 13
+        assert [node.command("DBSIZE") for node in nodes] == 3 * [b":0\r\n"]
+        await one.close()
+        await other.close()
 
 
 async def test_a_cluster_that_lost_a_node_serves_the_rest(tmp_path: Path, open_tier: Open) -> None:
