@@ -1,0 +1,61 @@
+"""An engine, and a collection of clustered token vectors in it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+from clustered import DIM, NAME, SETTINGS, VECTOR, Topics, World
+
+from tamis.models.runtimes.max_sim import onnx_kernel
+from tamis.models.types import Head, Kind
+from tamis.server.collections import Collections
+from tamis.server.config import StoreSettings
+from tamis.server.late_interaction.serving import LateInteraction
+from tamis.server.revision import Revision
+from tamis.server.store.opening import open_store
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An engine's address; it starts in a second or two, so that tests share it."""
+    folder = tmp_path_factory.mktemp("engine")
+    socket = folder / "engine.sock"
+    command = [sys.executable, "-m", "tamis.server.store.engine", "--until-stdin-ends"]
+    with subprocess.Popen(
+        [*command, "--folder", str(folder / "collections"), "--socket", str(socket)],
+        stdin=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    ) as process:
+        with grpc.insecure_channel(f"unix:{socket}") as channel:
+            grpc.channel_ready_future(channel).result(timeout=60)
+        yield f"unix:{socket}"
+        assert process.stdin
+        process.stdin.close()
+        assert process.wait(timeout=30) == 0
+
+
+@pytest.fixture
+async def world(engine: str, tmp_path: Path, rng: np.random.Generator) -> AsyncIterator[World]:
+    index = StoreSettings(url=engine, folder=str(tmp_path))
+    async with open_store(index) as store:
+        revision = Revision(tmp_path / "revision")
+        late = LateInteraction(
+            store, tmp_path / "late_interaction", SETTINGS, revision, onnx_kernel()
+        )
+        collections = Collections(
+            store,
+            tmp_path,
+            heads={VECTOR: Head(Kind.MULTI, DIM, "s")},
+            fingerprints={"t": "f"},
+            revision=revision,
+            late=late,
+        )
+        await collections.create(NAME)
+        yield World(store, index, tmp_path, collections, revision, Topics(rng))
+        await late.close()
+        await collections.drop(NAME)
