@@ -4,7 +4,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -14,6 +14,7 @@ from tamis.server.cache.lease import Lease
 from tamis.server.cache.local import LocalTier
 from tamis.server.cache.redis import RedisTier
 from tamis.server.cache.settings import CacheSettings
+from tamis.server.cache.tracking import Tracker
 from tamis.server.metrics import Metrics
 
 Representations = Mapping[str, Representation]
@@ -50,16 +51,22 @@ class _Flight:
     Attributes:
         patience: Until when it may wait for another process that computes the same.
         waiting: How many callers there are.
+        outdated: Whether another process has changed the entry since it began.
         task: Does it.
     """
 
     patience: float
     waiting: int = 0
+    outdated: bool = False
     task: asyncio.Task[tuple[Representations, Source]] = field(init=False)
 
 
 class EmbeddingCache:
     """Remembers what encoders made of queries, in this process and in Redis.
+
+    After `warm_up`, an entry that changes in Redis (purged, replaced, expired) is forgotten here,
+    where Redis tells of it. It tells of this process's own writes too: the second to ask for what
+    was computed here reads it from Redis, the third finds it here.
 
     Args:
         settings: Which tiers there are, and how large.
@@ -87,6 +94,10 @@ class EmbeddingCache:
         if settings.redis_url:
             counts = metrics.cache("redis", keys.EMBEDDING)
             self._redis = RedisTier(settings, codec.decode, metrics=counts, clock=clock)
+            prefix = keys.prefix(keys.EMBEDDING)
+            self._tracker = Tracker(
+                self._redis.link.connection, prefix, self._changed, pause_s=settings.breaker_pause_s
+            )
         self._personal = personal
         self._flights: dict[tuple[str, Policy], _Flight] = {}
         self._tasks: set[asyncio.Task[tuple[Representations, Source]]] = set()
@@ -169,6 +180,8 @@ class EmbeddingCache:
         """Connects to Redis ahead of the first search; not needed, and never fails."""
         if self._redis is not None:
             await self._redis.warm_up()
+            if self._local.max_bytes:
+                self._tracker.start()
 
     async def settle(self) -> None:
         """Waits until Redis has been told everything."""
@@ -181,6 +194,7 @@ class EmbeddingCache:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._redis is not None:
+            await self._tracker.close()
             await self._redis.close()
 
     def _start(self, key: str, compute: Compute, policy: Policy, patience: float) -> _Flight:
@@ -218,7 +232,7 @@ class EmbeddingCache:
         purges = self._purges
         found, lease = await self._shared(flight, key, policy)
         if found is not None:
-            if purges == self._purges:
+            if purges == self._purges and not flight.outdated:
                 self._local.put(key, found, codec.nbytes(found))
             return found, Source.REDIS
         if policy is Policy.ONLY:
@@ -231,6 +245,16 @@ class EmbeddingCache:
             if self._redis is not None and lease is not None:
                 self._redis.release(lease)
         return computed, Source.ENCODER
+
+    def _changed(self, changed: Sequence[str] | None) -> None:
+        """Forgets what changed in Redis; all of it where that is not known."""
+        if changed is None:
+            self._local.purge(keys.prefix(keys.EMBEDDING))
+        known = None if changed is None else set(changed)
+        for key in known or ():
+            self._local.discard(key)
+        for (key, _), flight in self._flights.items():
+            flight.outdated |= known is None or key in known
 
     async def _shared(
         self, flight: _Flight, key: str, policy: Policy
