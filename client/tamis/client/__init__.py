@@ -14,11 +14,13 @@ from tamis.client.enums import (
     CachePolicy,
     ContextDelivery,
     EmbeddingSource,
+    Modality,
     Priority,
     Reason,
     Side,
     SkipReason,
     Stage,
+    TermVariant,
     VectorKind,
     View,
 )
@@ -71,6 +73,7 @@ from tamis.client.types import (
     Query,
     SearchOptions,
     ServerInfo,
+    TermWeighting,
     VectorField,
 )
 
@@ -103,6 +106,7 @@ __all__ = [
     "InvalidRequestError",
     "KeyValueCache",
     "Limits",
+    "Modality",
     "NotFoundError",
     "OverloadedError",
     "PermissionDeniedError",
@@ -125,6 +129,8 @@ __all__ = [
     "StageTiming",
     "TamisClientError",
     "Tensor",
+    "TermVariant",
+    "TermWeighting",
     "UnavailableError",
     "UnimplementedError",
     "UpsertProgress",

@@ -3,8 +3,8 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterable, Callable, Iterable, Sequence
-from types import TracebackType
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType, TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, Unpack
 
 import grpc.aio
@@ -25,7 +25,15 @@ from tamis.client.searcher import Call
 from tamis.client.searching import Search, SearchArguments
 from tamis.client.surface import Surface
 from tamis.client.tensors import Context, Embedding
-from tamis.client.types import CallOptions, Collection, Document, Input, SearchOptions, ServerInfo
+from tamis.client.types import (
+    CallOptions,
+    Collection,
+    Document,
+    Input,
+    SearchOptions,
+    ServerInfo,
+    TermWeighting,
+)
 from tamis.client.unary import Unary
 from tamis.v1.retrieval_service_pb2 import SearchRequest
 
@@ -147,9 +155,15 @@ class AsyncClient(
         return await self._ask(collection_calls.get(collection, ids, view), options)
 
     async def create_collection(
-        self, name: str, vectors: Sequence[str] = (), **options: Unpack[CallOptions]
+        self,
+        name: str,
+        vectors: Sequence[str] = (),
+        *,
+        weightings: Mapping[str, TermWeighting] = MappingProxyType({}),
+        **options: Unpack[CallOptions],
     ) -> Collection:
-        return await self._ask(collection_calls.create_collection(name, vectors), options)
+        made = collection_calls.create_collection(name, vectors, weightings)
+        return await self._ask(made, options)
 
     async def collection(self, name: str, **options: Unpack[CallOptions]) -> Collection:
         return await self._ask(collection_calls.collection(name), options)

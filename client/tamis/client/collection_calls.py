@@ -1,17 +1,26 @@
 """What the calls on collections send and how their answers read. Pure functions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tamis.client import enums, filters, messages, types, words
 from tamis.client.unary import Unary
 from tamis.v1 import collection_service_pb2, document_pb2
 
 
-def create_collection(name: str, vectors: Sequence[str]) -> Unary[types.Collection]:
-    """Makes an empty collection."""
+def create_collection(
+    name: str, vectors: Sequence[str], weightings: Mapping[str, types.TermWeighting]
+) -> Unary[types.Collection]:
+    """Makes an empty collection.
+
+    Raises:
+        ValueError: A weighting's variant is unknown.
+    """
+    asked = collection_service_pb2.CreateCollectionRequest(name=name, vectors=vectors)
+    for field, how in weightings.items():
+        asked.weightings[field].CopyFrom(messages.weighting_message(how))
     return Unary(
         lambda stubs: stubs.collections.CreateCollection,
-        collection_service_pb2.CreateCollectionRequest(name=name, vectors=vectors),
+        asked,
         lambda response: messages.collection(response.collection),
     )
 

@@ -1,12 +1,13 @@
 """What both clients offer on collections and on single documents. See `surface.py`."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Unpack
 
 from tamis.client.enums import View
 from tamis.client.filters import Filterable
-from tamis.client.types import CallOptions
+from tamis.client.types import CallOptions, TermWeighting
 
 
 class CollectionSurface(ABC):
@@ -36,9 +37,21 @@ class CollectionSurface(ABC):
 
     @abstractmethod
     def create_collection(
-        self, name: str, vectors: Sequence[str] = (), **options: Unpack[CallOptions]
+        self,
+        name: str,
+        vectors: Sequence[str] = (),
+        *,
+        weightings: Mapping[str, TermWeighting] = MappingProxyType({}),
+        **options: Unpack[CallOptions],
     ) -> Any:
-        """Makes an empty collection that indexes `vectors`, or all that the encoders make."""
+        """Makes an empty collection.
+
+        Args:
+            name: Its name.
+            vectors: What it indexes; empty for all that the encoders make.
+            weightings: How it weighs fields that are counts of terms, such as `bm25.terms`.
+            options: As every call has.
+        """
 
     @abstractmethod
     def collection(self, name: str, **options: Unpack[CallOptions]) -> Any:

@@ -49,6 +49,26 @@ class View(StrEnum):
     FULL = "full"
 
 
+class TermVariant(StrEnum):
+    """A formula that weighs counts of terms."""
+
+    LUCENE = "lucene"
+    ROBERTSON = "robertson"
+    ATIRE = "atire"
+    BM25L = "bm25l"
+    BM25_PLUS = "bm25_plus"
+    TF_IDF = "tf_idf"
+
+
+class Modality(StrEnum):
+    """What a document is made of."""
+
+    TEXT = "text"
+    IMAGE = "image"
+    IMAGE_TEXT = "image_text"
+    VIDEO = "video"
+
+
 class Side(StrEnum):
     """Which side of a search an input is on; encoders may treat the two differently."""
 

@@ -145,11 +145,40 @@ def _part(message: context_pb2.ContextPart) -> tensors.ContextPart:
     )
 
 
+def weighting_message(how: types.TermWeighting) -> representation_pb2.TermWeighting:
+    """A weighting as it is sent.
+
+    Raises:
+        ValueError: Its variant is unknown.
+    """
+    variant = representation_pb2.TERM_VARIANT_UNSPECIFIED
+    if how.variant is not None:
+        wrapper = representation_pb2.TermVariant
+        variant = words.number_of(enums.TermVariant, wrapper, how.variant)
+    return representation_pb2.TermWeighting(
+        variant=variant, k1=how.k1, b=how.b, delta=how.delta, average_length=how.average_length
+    )
+
+
+def _weighting(message: representation_pb2.TermWeighting) -> types.TermWeighting:
+    return types.TermWeighting(
+        variant=words.VARIANTS.get(message.variant),
+        k1=message.k1,
+        b=message.b,
+        delta=message.delta,
+        average_length=message.average_length,
+    )
+
+
 def collection(message: collection_service_pb2.Collection) -> types.Collection:
     """What a collection is."""
     vectors = tuple(
         types.VectorField(
-            one.name, words.KINDS.get(one.kind, enums.VectorKind.UNKNOWN), one.dim, one.fingerprint
+            one.name,
+            words.KINDS.get(one.kind, enums.VectorKind.UNKNOWN),
+            one.dim,
+            one.fingerprint,
+            _weighting(one.weighting) if one.HasField("weighting") else None,
         )
         for one in message.vectors
     )

@@ -79,6 +79,11 @@ def build(
         filter=None if filter is None else filters.message(filter),
         view=words.number_of(enums.View, document_pb2.DocumentView, view),
         options=_options(options),
+        also=[messages.content(as_query(one)) for one in options.get("also", ())],
+        modalities=[
+            words.number_of(enums.Modality, document_pb2.DocumentModality, one)
+            for one in options.get("modalities", ())
+        ],
     )
     return Search(request, _path(sought))
 

@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
-from types import TracebackType
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType, TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
 import grpc
@@ -24,7 +24,15 @@ from tamis.client.sync_hedging import Hedged
 from tamis.client.sync_session import Session
 from tamis.client.sync_streams import SearchStream, UpsertStream
 from tamis.client.tensors import Context, Embedding
-from tamis.client.types import CallOptions, Collection, Document, Input, SearchOptions, ServerInfo
+from tamis.client.types import (
+    CallOptions,
+    Collection,
+    Document,
+    Input,
+    SearchOptions,
+    ServerInfo,
+    TermWeighting,
+)
 from tamis.client.unary import Unary
 from tamis.v1.retrieval_service_pb2 import SearchRequest
 
@@ -141,9 +149,15 @@ class Client(Surface[SearchStream, UpsertStream, Iterable[Document]]):
         return self._ask(collection_calls.get(collection, ids, view), options)
 
     def create_collection(
-        self, name: str, vectors: Sequence[str] = (), **options: Unpack[CallOptions]
+        self,
+        name: str,
+        vectors: Sequence[str] = (),
+        *,
+        weightings: Mapping[str, TermWeighting] = MappingProxyType({}),
+        **options: Unpack[CallOptions],
     ) -> Collection:
-        return self._ask(collection_calls.create_collection(name, vectors), options)
+        made = collection_calls.create_collection(name, vectors, weightings)
+        return self._ask(made, options)
 
     def collection(self, name: str, **options: Unpack[CallOptions]) -> Collection:
         return self._ask(collection_calls.collection(name), options)

@@ -51,6 +51,25 @@ class Document:
     representations: Mapping[str, Tensor | SparseVector] = field(default_factory=dict, repr=False)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TermWeighting:
+    """How a collection weighs counts of terms. None leaves it to the server's settings.
+
+    Attributes:
+        variant: The formula; see `TermVariant`.
+        k1: How soon a repeated term stops adding, from 0.
+        b: How far long documents are marked down, from 0 to 1.
+        delta: What BM25L and BM25+ grant every term that occurs.
+        average_length: Of the documents, in terms.
+    """
+
+    variant: str | None = None
+    k1: float | None = None
+    b: float | None = None
+    delta: float | None = None
+    average_length: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class VectorField:
     """One kind of representation in a collection.
@@ -60,12 +79,14 @@ class VectorField:
         kind: What it looks like.
         dim: The length of one vector; 0 for sparse ones.
         fingerprint: Of the encoder that made it.
+        weighting: How the collection weighs it, where it is counts of terms.
     """
 
     name: str
     kind: VectorKind
     dim: int
     fingerprint: str
+    weighting: TermWeighting | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +158,16 @@ class SearchOptions(CallOptions, total=False):
         refine_budget: Visual tokens kept of each image, from 1.
         rerank_time_s: Seconds that the reranker may take; beyond, its best order so far counts.
         max_calls: Prompts that the reranker's model may be given; its best order so far counts.
-        partial_results: Whether a reranker that works in steps shows the order after each of them.
+        partial_results: Whether a stage that works in steps shows what it has after each of them: a
+            retriever of several what the first of them found, a reranker its order so far.
         refine_time_s: Seconds that the refiner may take; it is skipped beyond.
         cache_policy: How the search may use what the server remembers; see `CachePolicy`.
         context_delivery: How the context comes back; see `ContextDelivery`.
         priority: Who goes first when models are busy; see `Priority`.
         representations: Ready-made ones of the query, by name, used instead of encoding it.
+        also: Other wordings of the query, at most 16: each is searched, and what they find is
+            fused. A picture among them is its bytes, not a path.
+        modalities: Only documents that are made of one of these; see `Modality`.
     """
 
     stop_after: str
@@ -158,6 +183,8 @@ class SearchOptions(CallOptions, total=False):
     context_delivery: str
     priority: str
     representations: Mapping[str, Tensor | SparseVector]
+    also: "Sequence[Input]"
+    modalities: Sequence[str]
 
 
 Input = str | bytes | Path | Query  # a text, a picture, a picture's path, or several of them

@@ -32,6 +32,7 @@ SOURCES = _words(
     enums.EmbeddingSource, retrieval_service_pb2.EmbeddingSource, enums.EmbeddingSource.NONE
 )
 KINDS = _words(enums.VectorKind, representation_pb2.VectorKind, enums.VectorKind.UNKNOWN)
+VARIANTS = _words(enums.TermVariant, representation_pb2.TermVariant, enums.TermVariant.LUCENE)
 DTYPES = {
     number: name.removeprefix("DATA_TYPE_").lower()
     for name, number in representation_pb2.DataType.items()
