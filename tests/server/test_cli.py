@@ -5,45 +5,21 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
+from commands import NOWHERE, PATH, Run, start, tamis
 from fake_server import Collections, Retrieval, Server, ranking, refusing, serving, summary, whole
 from grpc import StatusCode
 
 from tamis.client import all_of
 from tamis.server.cli.conditions import parse
 
-ROOT = Path(__file__).parents[2]
-PATH = os.pathsep.join(str(ROOT / root) for root in ("protos", "client", "models", "server"))
-NOWHERE = "127.0.0.1:1"
 
-
-class Run(NamedTuple):
-    status: int | None
-    out: str
-    err: str
-
-
-async def start(*arguments: str, target: str = NOWHERE, **env: str) -> asyncio.subprocess.Process:
-    """Starts `tamis`, whose output is no terminal's."""
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "tamis.server.cli",
-        *arguments,
-        env=os.environ | {"PYTHONPATH": PATH, "TAMIS_TARGET": target} | env,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-
-
-async def tamis(*arguments: str, target: str = NOWHERE, **env: str) -> Run:
-    """Runs `tamis` to its end."""
-    process = await start(*arguments, target=target, **env)
-    out, err = await process.communicate()
-    return Run(process.returncode, out.decode(), err.decode())
+@pytest.fixture(autouse=True)
+def ledger(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a run has indexed must not tell another test's run."""
+    monkeypatch.setenv("TAMIS_LEDGER", str(tmp_path_factory.mktemp("ledger") / "ledger"))
 
 
 def put(folder: Path, files: dict[str, bytes]) -> None:
@@ -160,7 +136,7 @@ async def test_files_that_cannot_be_read_are_listed_and_the_others_go_in(tmp_pat
     collections = Collections()
     async with serving(collections, Server()) as target:
         run = await tamis("index", str(tmp_path), "-c", "c", target=target)
-    assert run.status == 0
+    assert run.status == 1
     assert run.out.endswith("into c, 4 failed\n")
     assert sorted(run.err.splitlines()) == [
         "  bad.png: not a picture",

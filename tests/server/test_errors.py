@@ -18,6 +18,7 @@ from tamis.v1 import failure_pb2 as pb
 INWARD = (
     "tamis.models.train",
     "tamis.models.export",
+    "tamis.server.bulk",
     "tamis.server.evaluate",
     "tamis.server.pipeline",
     "tamis.server.workers",

@@ -10,6 +10,7 @@ import typer
 from tamis.server.cli import leave, missing
 from tamis.server.cli.collections import collections_app
 from tamis.server.cli.connection import connected
+from tamis.server.cli.indexing import index
 from tamis.server.cli.options import FRAMES, LOCAL, Json, Name, Target
 
 app = typer.Typer(
@@ -155,24 +156,7 @@ def refine(
     refine_picture(picture, arguments)
 
 
-@app.command()
-def index(
-    folder: Annotated[Path, typer.Argument(help="Pictures, and .txt and .md texts.")],
-    collection: Name,
-    target: Target = LOCAL,
-    batch: Annotated[int, typer.Option(min=1, help="Documents in one message.")] = 32,
-) -> None:
-    """Put a folder into a collection. The first line of `foo.txt` is the caption of `foo.png`."""
-    from tamis.server.cli.folder import Folder
-    from tamis.server.cli.progress import index as index_documents
-
-    found = Folder(folder)
-    if not found.paths:
-        leave(f"{folder}: no pictures or texts in this folder", 1)
-    with connected(target) as client:
-        upserted = index_documents(client, found, collection, batch)
-    if not upserted:
-        raise typer.Exit(1)
+app.command()(index)
 
 
 @app.command()

@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Iterator
+from copy import copy
 from pathlib import Path
+from typing import Self
 
 from tamis.client import Document, Limits
 
@@ -43,6 +45,14 @@ class Folder:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def part(self, begin: int, end: int) -> Self:
+        """The documents from place `begin` to before place `end`."""
+        made = copy(self)
+        made.paths, made.skipped = self.paths[begin:end], []
+        stems = {path.with_suffix("") for path in made.paths}
+        made._captions = {stem: self._captions[stem] for stem in stems & self._captions.keys()}
+        return made
 
     def documents(self, limits: Limits) -> Iterator[Document]:
         """The documents, read one by one; those that cannot be read go to `skipped`.

@@ -20,7 +20,7 @@ def read(folder: Path, choice: Choice) -> Dataset:
     if not qrels.is_file():
         known = ", ".join(path.stem for path in files(folder, "qrels/*.tsv", ""))
         raise DatasetError(f"{qrels}: no such file; splits that are there: {known or 'none'}")
-    pool = Pool([folder / DOCUMENTS], lambda row: _entry(row, choice.images))
+    pool = Pool([folder / DOCUMENTS], lambda row: entry(row, choice.images))
     queries = {row.text("_id"): row for row in rows(folder / QUERIES)}
     relevant: dict[str, dict[str, int]] = {}
     for where, query, document, relevance in _judgements(qrels):
@@ -42,7 +42,8 @@ def read(folder: Path, choice: Choice) -> Dataset:
     return Dataset("beir", tuple(topics), pool)
 
 
-def _entry(row: Row, images: Path) -> Entry:
+def entry(row: Row, images: Path) -> Entry:
+    """The document of one line; `images` is the folder that pictures are named in."""
     parts = (row.optional("title"), row.optional("text"))
     text = " ".join(part for part in parts if part) or None
     return Entry(row.text("_id"), text, row.picture("image", images), row.where)

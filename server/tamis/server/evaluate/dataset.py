@@ -49,6 +49,31 @@ class Entry:
         there = {Modality.TEXT: self.text, Modality.IMAGE: self.image}
         return frozenset(modality for modality, part in there.items() if part is not None)
 
+    def check(self) -> None:
+        """Refuses an entry without content.
+
+        Raises:
+            DatasetError: It has neither text nor image.
+        """
+        if not self.modalities:
+            raise DatasetError(f"{self.where}: document {self.id}: has neither text nor image")
+
+    def document(self, limits: Limits) -> Document:
+        """The document as it is indexed; its picture is read.
+
+        Raises:
+            DatasetError: It is larger than the server takes.
+            OSError: Its picture cannot be read.
+        """
+        sizes = (
+            (len((self.text or "").encode()), limits.max_text_bytes),
+            (self.image.stat().st_size if self.image else 0, limits.max_image_bytes),
+        )
+        for size, most in sizes:
+            if size > most:
+                raise DatasetError(f"{size} bytes; the server takes at most {most}")
+        return Document(self.id, self.text, self.image.read_bytes() if self.image else None)
+
 
 class Pool:
     """The documents of some files, of any modality; the first of two with one id counts.
@@ -57,7 +82,7 @@ class Pool:
 
     Attributes:
         ids: Of the documents.
-        skipped: Those whose pictures were too large so far, and how large.
+        skipped: Those that were too large so far, and how large.
     """
 
     def __init__(self, files: Iterable[Path], entry: Callable[[Row], Entry]) -> None:
@@ -66,8 +91,7 @@ class Pool:
         self.ids: set[str] = set()
         self.skipped: list[tuple[str, str]] = []
         for one in self._lines():
-            if not one.modalities:
-                raise DatasetError(f"{one.where}: document {one.id}: has neither text nor image")
+            one.check()
             self.ids.add(one.id)
 
     def __len__(self) -> int:
@@ -84,12 +108,10 @@ class Pool:
     def documents(self, limits: Limits) -> Iterator[Document]:
         """The documents as they are indexed, read one by one."""
         for one in self.entries():
-            size = one.image.stat().st_size if one.image else 0
-            if size > limits.max_image_bytes:
-                reason = f"{size} bytes; the server takes at most {limits.max_image_bytes}"
-                self.skipped.append((one.id, reason))
-                continue
-            yield Document(one.id, one.text, one.image.read_bytes() if one.image else None)
+            try:
+                yield one.document(limits)
+            except DatasetError as error:
+                self.skipped.append((one.id, str(error)))
 
     def _lines(self) -> Iterator[Entry]:
         for path in self._files:

@@ -19,9 +19,7 @@ def read(folder: Path, choice: Choice) -> Dataset:
     """The data set; a file of queries is a group of topics."""
     pool = Pool(
         files(folder, "cand_pool/**/*.jsonl", choice.pool),
-        lambda row: Entry(
-            row.text("did"), row.optional("txt"), row.picture("img_path", choice.images), row.where
-        ),
+        lambda row: entry(row, choice.images),
     )
     queries = [
         (path.stem, row)
@@ -33,6 +31,11 @@ def read(folder: Path, choice: Choice) -> Dataset:
     made_of = {one.id: one.modalities for one in pool.entries() if one.id in own}
     topics = [_topic(row, group, made_of, choice.images) for group, row in queries]
     return Dataset("mbeir", tuple(topics), pool)
+
+
+def entry(row: Row, images: Path) -> Entry:
+    """The document of one line; `images` is the folder that pictures are named in."""
+    return Entry(row.text("did"), row.optional("txt"), row.picture("img_path", images), row.where)
 
 
 def _split(path: Path) -> str | None:

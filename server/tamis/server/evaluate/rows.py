@@ -75,13 +75,22 @@ def rows(path: Path) -> Iterator[Row]:
         DatasetError: A line is not a JSON object in UTF-8.
     """
     for where, line in lines(path):
-        try:
-            table = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DatasetError(f"{where}: not JSON: {error}") from error
-        if not isinstance(table, dict):
-            raise DatasetError(f"{where}: expected a JSON object, got {line[:80].strip()!r}")
-        yield Row(where, table)
+        yield row(where, line)
+
+
+def row(where: str, line: str) -> Row:
+    """One line of a file.
+
+    Raises:
+        DatasetError: It is not a JSON object.
+    """
+    try:
+        table = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(f"{where}: not JSON: {error}") from error
+    if not isinstance(table, dict):
+        raise DatasetError(f"{where}: expected a JSON object, got {line[:80].strip()!r}")
+    return Row(where, table)
 
 
 def lines(path: Path) -> Iterator[tuple[str, str]]:
@@ -92,9 +101,19 @@ def lines(path: Path) -> Iterator[tuple[str, str]]:
     """
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
-            try:
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise DatasetError(f"{path}:{number}: not UTF-8: {error}") from error
+            where = f"{path}:{number}"
+            text = decoded(where, line, first=number == 1)
             if text.strip():
-                yield f"{path}:{number}", text
+                yield where, text
+
+
+def decoded(where: str, line: bytes, *, first: bool) -> str:
+    """A line as text; before the first one of a file, a byte order mark may stand.
+
+    Raises:
+        DatasetError: It is not UTF-8.
+    """
+    try:
+        return line.decode("utf-8-sig" if first else "utf-8")
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{where}: not UTF-8: {error}") from error
