@@ -8,7 +8,7 @@ from statistics import fmean, median
 import numpy as np
 
 from tamis.models.runtimes.hf.pruned_vlm import PrunedVlm
-from tamis.models.train.easy_vqa import BOS, IMAGE, EasyVqa, Question, Words
+from tamis.models.train.easy_vqa import EasyVqa, Question, Words
 from tamis.models.train.shared_picture import pixels
 
 
@@ -44,14 +44,12 @@ def answered(vlm: PrunedVlm, words: Words, data: EasyVqa, questions: Sequence[Qu
     for number, asked in groupby(questions, key=lambda question: question.picture):
         picture = vlm.look(pixels(data.pictures[number : number + 1]))
         whole = picture.tokens.grid[0] * picture.tokens.grid[1]
-        prefix = [*words.ids(BOS), *words.ids(IMAGE) * whole]
         for question in asked:
-            told = words.ids(question.text)
-            reading = vlm.read(picture, [*prefix, *told])
+            ids = words.prompt(question.text, whole)
+            reading = vlm.read(picture, ids)
             right.append(int(reading.logits.argmax()) == words.ids(question.answer)[0])
-            around = len(prefix) - whole + len(told)
             left.append(len(reading.positions) / whole)
-            read.append((fmean(reading.prefilled.counts) - around) / whole)
+            read.append((fmean(reading.prefilled.counts) - len(ids) + whole) / whole)
             flops.append(picture.flops.total + reading.flops.total)
             took.append(picture.took_s + reading.took_s)
     return Outcome(fmean(right), fmean(left), fmean(read), fmean(flops), median(took))
