@@ -1,20 +1,23 @@
 """How long a remembered query embedding takes: one dense float32 vector of 384, on one loop.
 
 Local hit, Redis hit (a real redis-server on this machine, over TCP and a Unix socket), and 1,000
-callers of one cold key whose computation takes 10 ms. The event loop is uvloop, as in the server.
+callers of one cold key whose computation takes 10 ms: in one process, and in two that share the
+Redis. The event loop is uvloop, as in the server.
 """
 
 import asyncio
 import statistics
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import uvloop
-from redis_server import running
+from lease_processes import go, worker
+from redis_server import RedisServer, running
 
 from tamis.models.types import Side
 from tamis.server.cache import codec, keys
@@ -97,6 +100,25 @@ async def crowd(settings: CacheSettings, name: str) -> None:
     await cache.close()
 
 
+def processes(server: RedisServer) -> None:
+    """The same crowd, half in each of two worker processes."""
+    with ExitStack() as stack:
+        halves = [
+            stack.enter_context(
+                worker(
+                    server.url, f"{KEY}shared", callers=CALLERS // 2, lease_s=10, seconds=COMPUTE_S
+                )
+            )
+            for _ in range(2)
+        ]
+        for half in halves:
+            go(half)
+        said = [half.communicate(timeout=60)[0].splitlines() for half in halves]
+    computed = sum(line == "computing" for lines in said for line in lines)
+    name = f"{CALLERS} callers, two processes"
+    print(f"{name:34} {computed} computation; {' | '.join(lines[-1] for lines in said)}")
+
+
 @pytest.mark.bench
 def test_cache(tmp_path: Path) -> None:
     data = codec.encode(VALUE)
@@ -111,3 +133,4 @@ def test_cache(tmp_path: Path) -> None:
         both = CacheSettings(redis_url=server.url, redis_timeout_ms=1_000)
         runner.run(crowd(replace(both, redis_url=""), "local"))
         runner.run(crowd(both, "with Redis"))
+        processes(server)

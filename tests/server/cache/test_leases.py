@@ -1,10 +1,8 @@
 """What several processes miss at once is computed by one of them."""
 
 import asyncio
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import numpy as np
 import pytest
 import pytest_asyncio
 from cache_support import settings, took_s
+from lease_processes import go, said, worker
 from redis_server import RedisServer, cluster
 
 from tamis.server.cache.embeddings import EmbeddingCache, Policy, Representations, Source
@@ -24,37 +23,6 @@ LEASE_S = 0.4
 SLACK_S = 0.4
 
 Open = Callable[..., EmbeddingCache]
-
-
-@contextmanager
-def worker(
-    server: RedisServer, *, callers: int = 1, lease_s: float = LEASE_S, seconds: float = 0.3
-) -> Iterator["subprocess.Popen[str]"]:
-    """A process that is ready to ask, and is killed at the end."""
-    program = Path(__file__).with_name("lease_worker.py")
-    words = (server.url, KEY, callers, 1_000 * lease_s, seconds)
-    with subprocess.Popen(
-        [sys.executable, program, *map(str, words)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            assert said(process) == "ready"
-            yield process
-        finally:
-            process.kill()
-
-
-def said(process: "subprocess.Popen[str]") -> str:
-    assert process.stdout is not None
-    return process.stdout.readline().strip()
-
-
-def go(process: "subprocess.Popen[str]") -> None:
-    assert process.stdin is not None
-    process.stdin.write("go\n")
-    process.stdin.flush()
 
 
 class Model:
@@ -101,7 +69,8 @@ def test_a_thousand_callers_over_two_processes_cost_one_computation(
 ) -> None:
     with ExitStack() as stack:
         processes = [
-            stack.enter_context(worker(redis_server, callers=500, lease_s=10)) for _ in range(2)
+            stack.enter_context(worker(redis_server.url, KEY, callers=500, lease_s=10))
+            for _ in range(2)
         ]
         for process in processes:
             go(process)
@@ -116,7 +85,7 @@ async def test_when_the_holder_is_killed_the_others_go_on_after_its_lease(
     redis_server: RedisServer, open_cache: Open
 ) -> None:
     model = ready_model()
-    with worker(redis_server, seconds=60) as holder:
+    with worker(redis_server.url, KEY, lease_s=LEASE_S, seconds=60) as holder:
         go(holder)
         assert said(holder) == "computing"
         one, other = open_cache(), open_cache()
