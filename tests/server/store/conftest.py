@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -13,9 +14,11 @@ from qdrant_client import AsyncQdrantClient, models
 
 from tamis.server.config import StoreSettings
 from tamis.server.store import (
+    AliasChange,
     CollectionExistsError,
     CollectionSchema,
     UnknownCollectionError,
+    UnsupportedByIndexError,
     VectorStore,
 )
 from tamis.server.store.opening import open_store
@@ -53,6 +56,7 @@ class LocalStore:
     def __init__(self) -> None:
         self._client = AsyncQdrantClient(":memory:")
         self._metadata: dict[str, dict[str, Any]] = {}
+        self._indexes: dict[str, dict[str, models.PayloadSchemaType]] = {}
 
     async def _known(self, collection: str) -> None:
         if not await self._client.collection_exists(collection):
@@ -62,6 +66,7 @@ class LocalStore:
         if await self._client.collection_exists(collection):
             raise CollectionExistsError(collection)
         self._metadata[collection] = dict(schema.metadata)
+        self._indexes[collection] = dict(schema.indexes)  # which it does without
         await self._client.create_collection(
             collection,
             vectors_config=dict(schema.vectors),
@@ -81,8 +86,31 @@ class LocalStore:
         params = (await self._client.get_collection(collection)).config.params
         assert isinstance(params.vectors, dict)
         return CollectionSchema(
-            params.vectors, params.sparse_vectors or {}, self._metadata[collection]
+            params.vectors,
+            params.sparse_vectors or {},
+            self._metadata[collection],
+            self._indexes[collection],
         )
+
+    async def aliases(self) -> dict[str, str]:
+        response = await self._client.get_aliases()
+        return {one.alias_name: one.collection_name for one in response.aliases}
+
+    async def update_aliases(self, changes: Sequence[AliasChange]) -> None:
+        names = await self.names()
+        for change in changes:
+            if isinstance(change, models.CreateAliasOperation):
+                if change.create_alias.alias_name in names:
+                    raise CollectionExistsError(change.create_alias.alias_name)
+                if change.create_alias.collection_name not in names:
+                    raise UnknownCollectionError(change.create_alias.collection_name)
+        await self._client.update_collection_aliases(list(changes))
+
+    async def copy_files(self, collection: str, folder: Path) -> int:
+        raise UnsupportedByIndexError("it is in memory")
+
+    async def adopt_files(self, collection: str, folder: Path) -> None:
+        raise UnsupportedByIndexError("it is in memory")
 
     async def count(self, collection: str, where: models.Filter | None = None) -> int:
         await self._known(collection)
@@ -107,7 +135,13 @@ class LocalStore:
         selector: Any = which if isinstance(which, models.Filter) else list(which)
         await self._client.delete(collection, selector)
 
-    async def update_vectors(self, collection: str, points: Sequence[models.PointVectors]) -> None:
+    async def update_vectors(
+        self,
+        collection: str,
+        points: Sequence[models.PointVectors],
+        *,
+        where: models.Filter | None = None,
+    ) -> None:
         await self._known(collection)
         there = {str(record.id) for record in await self.retrieve(collection, _ids(points))}
         present = [
@@ -116,7 +150,7 @@ class LocalStore:
             if str(p.id) in there
         ]
         if present:
-            await self._client.update_vectors(collection, present)
+            await self._client.update_vectors(collection, present, update_filter=where)
 
     async def delete_vectors(
         self, collection: str, names: Sequence[str], where: models.Filter

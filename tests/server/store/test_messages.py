@@ -10,7 +10,7 @@ import pytest
 from google.protobuf.message import Message
 from qdrant_client import AsyncQdrantClient, grpc, models
 
-from tamis.server.store import CollectionSchema, StoreUnavailableError, point
+from tamis.server.store import AliasChange, CollectionSchema, StoreUnavailableError, point
 from tamis.server.store.connection import channel_to
 from tamis.server.store.qdrant import QdrantStore
 
@@ -34,6 +34,12 @@ METHODS: dict[str, tuple[type[Message], Message]] = {
     "Points/Get": (grpc.GetPoints, grpc.GetResponse()),
     "Points/Scroll": (grpc.ScrollPoints, grpc.ScrollResponse()),
     "Points/Query": (grpc.QueryPoints, grpc.QueryResponse()),
+    "Collections/UpdateAliases": (
+        grpc.ChangeAliases,
+        grpc.CollectionOperationResponse(result=True),
+    ),
+    "Collections/ListAliases": (grpc.ListAliasesRequest, grpc.ListAliasesResponse()),
+    "Points/CreateFieldIndex": (grpc.CreateFieldIndexCollection, COMPLETED),
     "Points/Count": (grpc.CountPoints, grpc.CountResponse()),
 }
 
@@ -120,6 +126,28 @@ async def test_create(recorder: Recorder, ours: QdrantStore, theirs: AsyncQdrant
         "docs", vectors_config=vectors, sparse_vectors_config=sparse, metadata=metadata
     )
     assert recorder.heard[0] == recorder.heard[1]
+
+
+async def test_indexes(recorder: Recorder, ours: QdrantStore, theirs: AsyncQdrantClient) -> None:
+    for kind in models.PayloadSchemaType:
+        recorder.heard.clear()
+        await ours.create("docs", CollectionSchema({}, {}, {}, {"metadata.a": kind}))
+        await theirs.create_payload_index("docs", "metadata.a", kind)
+        assert recorder.heard[1] == recorder.heard[2]
+
+
+async def test_aliases(recorder: Recorder, ours: QdrantStore, theirs: AsyncQdrantClient) -> None:
+    changes: list[AliasChange] = [
+        models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name="a")),
+        models.CreateAliasOperation(
+            create_alias=models.CreateAlias(alias_name="a", collection_name="docs")
+        ),
+    ]
+    await ours.update_aliases(changes)
+    await theirs.update_collection_aliases(changes)
+    await ours.aliases()
+    await theirs.get_aliases()
+    assert recorder.heard[::2] == recorder.heard[1::2]
 
 
 async def test_upsert(

@@ -65,7 +65,7 @@ async def filled(store: VectorStore, data: Data) -> VectorStore:
                 "a.dense": data.dense[i],
                 "a.tokens": data.tokens[i],
                 "a.caption": data.captions[i],
-                "a.terms": models.SparseVector(indices=range(4), values=data.terms[i].tolist()),
+                "a.terms": models.SparseVector(indices=[0, 1, 2, 3], values=data.terms[i].tolist()),
             },
             payload={"id": str(i), "even": i % 2 == 0},
         )
@@ -99,7 +99,7 @@ async def test_vectors_of_all_kinds_are_fused(
     dense, tokens = rng.normal(size=DIM), rng.normal(size=(2, DIM)).astype(np.float32)
     terms = Sparse(np.arange(4), np.array([1.0, 0.0, 3.0, 0.5], np.float32))
     plan = Plan(
-        fusion,  # type: ignore[arg-type]
+        fusion,
         10,
         (
             Plan(Nearest("a.dense", dense.astype(np.float32), exact=True), DEPTH),

@@ -76,6 +76,17 @@ async def test_points_that_are_gone_do_not_keep_others_from_theirs(
     assert await store.count("a") == 5
 
 
+async def test_points_that_do_not_pass_keep_what_they_have(
+    store: VectorStore, rng: np.random.Generator
+) -> None:
+    await filled(store, rng)
+    await store.update_vectors("a", [lists(0, 3)])
+    unlisted = models.Filter(must_not=[models.HasVectorCondition(has_vector="lists")])
+    await store.update_vectors("a", [lists(0, 5), lists(1, 5)], where=unlisted)
+    assert await listed_on(store, 3) == {uuid(0)}
+    assert await listed_on(store, 5) == {uuid(1)}
+
+
 async def test_vectors_are_taken_off_again(store: VectorStore, rng: np.random.Generator) -> None:
     await filled(store, rng)
     await store.update_vectors("a", [lists(0, 3), lists(1, 3)])

@@ -5,8 +5,9 @@ embedded engine and on a cluster.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from qdrant_client import models
 
@@ -45,11 +46,16 @@ class CollectionSchema:
         vectors: Dense and multi-vector fields, by name (`minilm.dense`).
         sparse: Sparse fields, by name (`bm25.terms`).
         metadata: JSON that belongs to the collection, such as its encoders' fingerprints.
+        indexes: Fields of the payload that have an index, such as `metadata.year`, for filters.
     """
 
     vectors: Mapping[str, models.VectorParams]
     sparse: Mapping[str, models.SparseVectorParams]
     metadata: Mapping[str, Any]
+    indexes: Mapping[str, models.PayloadSchemaType] = field(default_factory=dict)
+
+
+AliasChange: TypeAlias = models.CreateAliasOperation | models.DeleteAliasOperation
 
 
 @runtime_checkable
@@ -90,6 +96,35 @@ class VectorStore(Protocol):
         """What a collection indexes."""
         ...
 
+    async def aliases(self) -> dict[str, str]:
+        """Other names, and the collections that they stand for in every method."""
+        ...
+
+    async def update_aliases(self, changes: Sequence[AliasChange]) -> None:
+        """Changes other names: all of it at once, or nothing.
+
+        Raises:
+            CollectionExistsError: A collection has the name.
+        """
+        ...
+
+    async def copy_files(self, collection: str, folder: Path) -> int:
+        """Writes a collection's files to a new folder, and says how many points it has.
+
+        Raises:
+            UnsupportedByIndexError: The index is not of this machine.
+        """
+        ...
+
+    async def adopt_files(self, collection: str, folder: Path) -> None:
+        """Makes a collection of such files, which are gone then.
+
+        Raises:
+            CollectionExistsError: There is one.
+            UnsupportedByIndexError: The index is not of this machine.
+        """
+        ...
+
     async def count(self, collection: str, where: models.Filter | None = None) -> int:
         """How many points it holds, or how many of them pass the filter; exact."""
         ...
@@ -102,8 +137,17 @@ class VectorStore(Protocol):
         """Deletes points by id or by filter; unknown ids are ignored."""
         ...
 
-    async def update_vectors(self, collection: str, points: Sequence[models.PointVectors]) -> None:
-        """Puts vectors on points beside those that they have; unknown ids are ignored."""
+    async def update_vectors(
+        self,
+        collection: str,
+        points: Sequence[models.PointVectors],
+        *,
+        where: models.Filter | None = None,
+    ) -> None:
+        """Puts vectors on points beside those that they have.
+
+        Unknown ids are ignored, and points that do not pass the filter.
+        """
         ...
 
     async def delete_vectors(

@@ -65,10 +65,16 @@ def upserts(collection: str, points: Sequence[models.PointStruct]) -> Iterator[g
 
 
 def updates(
-    collection: str, points: Sequence[models.PointVectors]
+    collection: str, points: Sequence[models.PointVectors], where: models.Filter | None
 ) -> Iterator[grpc.UpdatePointVectors]:
-    """Vectors for points that are there, in messages of a bounded size."""
-    request, size = grpc.UpdatePointVectors(collection_name=collection, wait=True), 0
+    """Vectors for points that are there and pass, in messages of a bounded size."""
+
+    def empty() -> grpc.UpdatePointVectors:
+        return grpc.UpdatePointVectors(
+            collection_name=collection, wait=True, update_filter=filter_of(where)
+        )
+
+    request, size = empty(), 0
     for point in points:
         message = request.points.add(id=RestToGrpc.convert_extended_point_id(point.id))
         vectors: Any = point.vector
@@ -76,7 +82,7 @@ def updates(
         size += sum(wire.fill(named[name], value) for name, value in vectors.items())
         if size >= UPSERT_BYTES:
             yield request
-            request, size = grpc.UpdatePointVectors(collection_name=collection, wait=True), 0
+            request, size = empty(), 0
     if request.points:
         yield request
 

@@ -170,6 +170,48 @@ class Collection:
         old.close()
         await asyncio.to_thread(shutil.rmtree, old_path, ignore_errors=True)
 
+    async def copy_files(self, folder: Path) -> int:
+        """Writes the collection as it is now to a new folder, and says how many points it has.
+
+        Searches go on; writes wait while the files are copied.
+
+        Raises:
+            FullError: There is no room for the copy.
+        """
+        self._disk.require(await asyncio.to_thread(size_of, self._path), copies=1)
+        await self.flush()
+        async with self._writing:
+            self._require()
+            self.shard.flush()  # what came in since the other flush
+            count = self.shard.info().points_count
+            await asyncio.to_thread(shutil.copytree, self._path, folder / "shard")
+        await asyncio.to_thread(shutil.copy2, self._folder / _DESCRIPTION, folder / _DESCRIPTION)
+        return count
+
+    @staticmethod
+    def take_files(files: Path, folder: Path, name: str) -> None:
+        """Makes a collection's folder of what `copy_files` has written, under another name.
+
+        Raises:
+            ValueError: That is not what the folder holds.
+        """
+        try:
+            description = json_format.Parse(
+                (files / _DESCRIPTION).read_text(encoding="utf-8"), grpc.CreateCollection()
+            )
+        except (OSError, json_format.ParseError) as error:
+            raise ValueError(f"no collection's files: {error}") from error
+        if not (files / "shard").is_dir():
+            raise ValueError(f"no collection's files: {files} has no shard")
+        description.collection_name = name
+        shard = folder / f"shard-{uuid.uuid4().hex}"
+        folder.mkdir()
+        shutil.move(files / "shard", shard)
+        text = json_format.MessageToJson(description)
+        (folder / _DESCRIPTION).write_text(text, encoding="utf-8")
+        _write_state(folder, shard, written=0)
+        _fsync(folder)
+
     def abandon(self) -> None:
         """Lets go of a collection that is about to be deleted."""
         self._abandoned = True

@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote
 
 from qdrant_client import grpc
 
+from tamis.server.store.engine.aliases import Aliases
 from tamis.server.store.engine.collection import Collection
 from tamis.server.store.engine.deaths import Deaths
 from tamis.server.store.engine.disk import Disk
@@ -62,6 +63,7 @@ class Collections:
 
     Attributes:
         disk: Where they are.
+        aliases: Their other names.
     """
 
     def __init__(self, folder: Path, disk: Disk) -> None:
@@ -74,6 +76,7 @@ class Collections:
         self._folder = folder
         self.disk = disk
         self._deaths = Deaths(folder / ".opening.json")
+        self.aliases = Aliases(folder / ".aliases.json", self._there)
         self._open: dict[str, Collection] = {}
         self._damaged: dict[str, str] = {}
         for leftover in folder.glob(".*-*"):  # half made or half deleted
@@ -95,16 +98,20 @@ class Collections:
     def __iter__(self) -> Iterator[Collection]:
         return iter(self._open.values())
 
-    def __contains__(self, name: str) -> bool:
+    def _there(self, name: str) -> bool:
         return name in self._open or name in self._damaged
 
+    def __contains__(self, name: str) -> bool:
+        return self._there(self.aliases.resolve(name))
+
     def __getitem__(self, name: str) -> Collection:
-        """An open collection.
+        """An open collection, by its name or by another that stands for it.
 
         Raises:
             NoCollectionError: There is none of that name.
             DamagedError: It cannot be opened.
         """
+        name = self.aliases.resolve(name)
         if name in self._damaged:
             raise DamagedError(f"collection {name!r} cannot be opened: {self._damaged[name]}")
         if name not in self._open:
@@ -125,10 +132,7 @@ class Collections:
         """
         name = description.collection_name
         self.disk.require(0)
-        if name in self:
-            raise CollectionThereError(f"there is a collection {name!r} already")
-        path = self._path(name)
-        new = self._folder / f".new-{uuid.uuid4().hex}"
+        path, new = self._place(name)
         try:
             Collection.make(new, description)
             new.rename(path)
@@ -137,14 +141,48 @@ class Collections:
             raise
         self._open[name] = Collection(path, self.disk)
 
+    def _place(self, name: str) -> tuple[Path, Path]:
+        """Where a new collection goes, and where it is made before.
+
+        Raises:
+            CollectionThereError: There is one of that name.
+            ValueError: The name will not do.
+        """
+        if name in self:
+            kind = "alias" if name in self.aliases else "collection"
+            raise CollectionThereError(f"there is {kind} {name!r} already")
+        return self._path(name), self._folder / f".new-{uuid.uuid4().hex}"
+
+    async def adopt_files(self, name: str, files: Path) -> None:
+        """Makes a collection of what `Collection.copy_files` has written.
+
+        Raises:
+            CollectionThereError: There is one of that name.
+            DamagedError: The engine cannot open it; it is not there then.
+            ValueError: The name will not do, or the folder holds something else.
+        """
+        path, new = self._place(name)
+        try:
+            await asyncio.to_thread(Collection.take_files, files, new, name)
+            if name in self:  # made by another caller meanwhile
+                raise CollectionThereError(f"there is {name!r} already")
+            new.rename(path)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, new, ignore_errors=True)
+        self._load(name, path)
+        if why := self._damaged.pop(name, ""):
+            await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
+            raise DamagedError(f"the snapshot cannot be opened: {why}")
+
     async def drop(self, name: str) -> None:
         """Deletes one; it is gone at once, its files a little later.
 
         Raises:
             NoCollectionError: There is none of that name.
         """
-        if name not in self:
+        if not self._there(name):
             raise NoCollectionError(f"no collection {name!r}")
+        self.aliases.forget(name)
         collection = self._open.pop(name, None)
         self._damaged.pop(name, None)
         if collection:

@@ -122,6 +122,33 @@ def config(message: grpc.CreateCollection) -> edge.EdgeConfig:
     )
 
 
+# What an index of the payload may be of, as both sides name it.
+_FIELDS = ("Keyword", "Integer", "Float", "Bool", "Datetime")
+
+
+def field_type(number: "grpc.FieldType.ValueType") -> edge.PayloadSchemaType:
+    """What a field of the payload holds.
+
+    Raises:
+        ValueError: The embedded engine is not asked to index that.
+    """
+    name = grpc.FieldType.Name(number).removeprefix("FieldType")
+    if name not in _FIELDS:
+        raise ValueError(f"no index on fields of the type {name}")
+    kind: edge.PayloadSchemaType = getattr(edge.PayloadSchemaType, name)
+    return kind
+
+
+def _payload_schema(found: "edge.ShardInfo") -> dict[str, grpc.PayloadSchemaInfo]:
+    kinds = {
+        key: str(one.data_type).rpartition(".")[2] for key, one in found.payload_schema.items()
+    }
+    return {
+        key: grpc.PayloadSchemaInfo(data_type=grpc.PayloadSchemaType.Value(kind))
+        for key, kind in kinds.items()
+    }
+
+
 def info(message: grpc.CreateCollection, found: "edge.ShardInfo") -> grpc.CollectionInfo:
     """What a cluster says of a collection, as far as it has a meaning here."""
     return grpc.CollectionInfo(
@@ -130,6 +157,7 @@ def info(message: grpc.CreateCollection, found: "edge.ShardInfo") -> grpc.Collec
         segments_count=found.segments_count,
         points_count=found.points_count,
         indexed_vectors_count=found.indexed_vectors_count,
+        payload_schema=_payload_schema(found),
         config=grpc.CollectionConfig(
             params=grpc.CollectionParams(
                 shard_number=1,

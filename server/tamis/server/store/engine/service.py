@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 from qdrant_client import grpc
 
 from tamis.server.store import payloads
-from tamis.server.store.engine import edge, schema
+from tamis.server.store.engine import edge, files, schema
 from tamis.server.store.engine.collections import Collections
 from tamis.server.store.engine.errors import (
     CollectionThereError,
@@ -133,6 +133,8 @@ class Service:
                 "List": (self._list, grpc.ListCollectionsRequest),
                 "Get": (self._info, grpc.GetCollectionInfoRequest),
                 "CollectionExists": (self._exists, grpc.CollectionExistsRequest),
+                "UpdateAliases": (self._update_aliases, grpc.ChangeAliases),
+                "ListAliases": (self._aliases, grpc.ListAliasesRequest),
             },
             "qdrant.Points": {
                 "Upsert": (self._upsert, grpc.UpsertPoints),
@@ -143,7 +145,9 @@ class Service:
                 "Query": (self._query, grpc.QueryPoints),
                 "Count": (self._count, grpc.CountPoints),
                 "Scroll": (self._scroll, grpc.ScrollPoints),
+                "CreateFieldIndex": (self._create_index, grpc.CreateFieldIndexCollection),
             },
+            "tamis.Engine": files.methods(self._collections),
         }
 
     async def _health(self, _: grpc.HealthCheckRequest) -> grpc.HealthCheckReply:
@@ -174,6 +178,29 @@ class Service:
         exists = request.collection_name in self._collections
         return grpc.CollectionExistsResponse(result=grpc.CollectionExists(exists=exists))
 
+    async def _update_aliases(
+        self, request: grpc.ChangeAliases
+    ) -> grpc.CollectionOperationResponse:
+        self._collections.aliases.change(request.actions)
+        return grpc.CollectionOperationResponse(result=True)
+
+    async def _aliases(self, _: grpc.ListAliasesRequest) -> grpc.ListAliasesResponse:
+        return grpc.ListAliasesResponse(
+            aliases=[
+                grpc.AliasDescription(alias_name=alias, collection_name=name)
+                for alias, name in self._collections.aliases
+            ]
+        )
+
+    async def _create_index(
+        self, request: grpc.CreateFieldIndexCollection
+    ) -> grpc.PointsOperationResponse:
+        self._collections.disk.require(0)
+        update = qdrant_edge.UpdateOperation.create_field_index(
+            request.field_name, schema.field_type(request.field_type)
+        )
+        return await self._update(request.collection_name, update, 0)
+
     async def _upsert(self, request: grpc.UpsertPoints) -> grpc.PointsOperationResponse:
         points = [edge.point(point) for point in request.points]
         update = qdrant_edge.UpdateOperation.upsert_points(points)
@@ -194,7 +221,8 @@ class Service:
     ) -> grpc.PointsOperationResponse:
         self._collections.disk.require(request.ByteSize())
         points = [edge.point_vectors(point) for point in request.points]
-        update = qdrant_edge.UpdateOperation.update_vectors(points)
+        where = filter_of(request.update_filter) if request.HasField("update_filter") else None
+        update = qdrant_edge.UpdateOperation.update_vectors(points, where)
         return await self._update(request.collection_name, update, 0)
 
     async def _delete_vectors(
