@@ -173,6 +173,15 @@ def test_sides_differ_where_the_encoder_s_do(client_of: triton.InferenceServerCl
     assert values("document") != [2.0]
 
 
+def test_a_task_is_one_that_has_an_instruction(client_of: triton.InferenceServerClient) -> None:
+    text = [tensor("TEXT", ["a red circle"])]
+    plain = client_of.infer("minilm", text).as_numpy("dense")
+    told = client_of.infer("minilm", text, parameters={"task": "mbeir/cirr_task7"})
+    assert np.array_equal(told.as_numpy("dense"), plain)  # this one was trained without any
+    with pytest.raises(InferenceServerException, match=r"parameters\[task\]: .*mbeir/nothing"):
+        client_of.infer("minilm", text, parameters={"task": "mbeir/nothing"})
+
+
 def test_pictures_are_encoded(client_of: triton.InferenceServerClient) -> None:
     pictures = [drawing("circle", colour) for colour in COLOURS]
     result = client_of.infer("tamis_mini", [tensor("IMAGE", pictures)])

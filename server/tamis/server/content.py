@@ -90,7 +90,11 @@ def raw_content(message: pb.Content, limits: Limits, *, where: str) -> RawConten
     """
     text = message.text if message.HasField("text") else None
     image = message.image.data if message.HasField("image") else None
-    instruction = _instruction(message, where)
+    instruction = instruction_of(
+        message.instruction if message.HasField("instruction") else None,
+        message.task if message.HasField("task") else None,
+        where=f"{where}.task",
+    )
     frames = tuple(frame.data for frame in message.frames)
     if text is not None and not text.strip():
         raise InputError(f"{where}.text: is empty; leave it unset where there is none")
@@ -112,16 +116,20 @@ def raw_content(message: pb.Content, limits: Limits, *, where: str) -> RawConten
     return RawContent(text, image, instruction, frames, limits.max_image_pixels)
 
 
-def _instruction(message: pb.Content, where: str) -> str | None:
-    """The instruction itself, or that of the task: encoders and caches know no tasks."""
-    if not message.HasField("task"):
-        return message.instruction if message.HasField("instruction") else None
-    if message.HasField("instruction"):
-        raise InputError(f"{where}.task: give a task or an instruction, not both")
+def instruction_of(instruction: str | None, task: str | None, *, where: str) -> str | None:
+    """The instruction itself, or that of the task: encoders and caches know no tasks.
+
+    Raises:
+        InputError: Both are given, or the task is unknown; the message names `where`, the task.
+    """
+    if task is None:
+        return instruction
+    if instruction is not None:
+        raise InputError(f"{where}: give a task or an instruction, not both")
     try:
-        return instructions.find(message.task).instruction
+        return instructions.find(task).instruction
     except InputError as error:
-        raise InputError(f"{where}.task: {error}") from error
+        raise InputError(f"{where}: {error}") from error
 
 
 def _check_picture(data: bytes, limits: Limits, where: str) -> None:

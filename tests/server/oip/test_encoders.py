@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from drawings import drawing
 
+from tamis.models import instructions
 from tamis.models.encoders import Encoder
 from tamis.models.errors import InputError, SettingsError
 from tamis.models.types import Content, Encoding, Head, Kind, Modality, Side, Sparse
@@ -24,7 +25,7 @@ PICTURE = drawing("circle", "red")
 
 @dataclass(frozen=True, kw_only=True)
 class Both(Encoder):
-    """Sees whether there is an image, and the letters of a text; "?" has nothing dense."""
+    """Sees if there is an image, how long the instruction is, and letters; "?" is not dense."""
 
     checked: ClassVar = "by definition"
     modalities: ClassVar = frozenset({Modality.TEXT, Modality.IMAGE})
@@ -47,6 +48,7 @@ class Both(Encoder):
     def _encoding(self, content: Content) -> Encoding:
         codes = np.array([ord(letter) for letter in content.text or ""], dtype=np.int64)
         heads: dict[str, Any] = {"dense": np.array([content.image is not None], np.float32)}
+        heads["dense"] += len(content.instruction or "")
         if content.text == "?":
             del heads["dense"]
         if len(codes):
@@ -131,3 +133,47 @@ async def test_an_answer_too_large_for_a_message_is_refused(encoders: Encoders) 
 def test_two_models_of_one_name_are_refused(model: EncoderModel) -> None:
     with pytest.raises(SettingsError, match=r"pipelines\.both: an encoder has that name"):
         by_name([model, model])
+
+
+def parametrised(**parameters: str) -> Any:
+    made = request(TEXT=[b"a", b"b"])
+    for name, value in parameters.items():
+        made.parameters[name].string_param = value
+    return made
+
+
+async def test_an_instruction_holds_for_all_items(model: EncoderModel) -> None:
+    task = instructions.find("mbeir/cirr_task7")
+    for parameters, read in (
+        ({"instruction": "Find it."}, "Find it."),
+        ({"task": "mbeir/cirr_task7"}, task.instruction),
+        ({}, ""),
+    ):
+        values = await model.values(model.asked(parametrised(**parameters), None))
+        assert np.array_equal(values["dense"], [[len(read)], [len(read)]])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"task": "mbeir/nothing"}, r"parameters\[task\]: .*mbeir/nothing"),
+        (
+            {"task": "mbeir/cirr_task7", "instruction": "Find it."},
+            r"parameters\[task\]: .* not both",
+        ),
+        ({"instruction": "x" * 70_000}, "instruction: 70000 bytes; at most"),
+    ],
+)
+async def test_an_instruction_that_cannot_be_read_is_named(
+    model: EncoderModel, parameters: dict[str, str], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        await model.values(model.asked(parametrised(**parameters), None))
+
+
+@pytest.mark.parametrize("name", ["instruction", "task", "side"])
+def test_what_is_said_in_words_is_a_string(model: EncoderModel, name: str) -> None:
+    made = request(TEXT=[b"a"])
+    made.parameters[name].int64_param = 7
+    with pytest.raises(InputError, match=rf"parameters\[{name}\]: must be a string"):
+        model.asked(made, None)

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from tamis.models.errors import InputError
 from tamis.models.types import Encoding, Head, Kind, Modality, Representation, Side, Sparse
 from tamis.server.config import Limits
-from tamis.server.content import RawContent, raw_content
+from tamis.server.content import RawContent, instruction_of, raw_content
 from tamis.server.encoders import Encoders
 from tamis.server.oip.models import Asked, SingleModel
 from tamis.server.oip.tensors import ANY, Tensor, Value, padded, padded_bytes, text
@@ -24,6 +24,9 @@ INPUTS = {Modality.TEXT: "TEXT", Modality.IMAGE: "IMAGE"}
 
 class EncoderModel(SingleModel):
     """One encoder.
+
+    The request's parameters `side`, and for encoders that were trained with instructions
+    `instruction`, in words, or `task`, by a name such as ``mbeir/cirr_task7``, hold for all items.
 
     It reads `TEXT`, `IMAGE` or both; an empty element is none. A dense head `h` is FP32 [n, dim].
     The vectors of a head of many are FP32 [n, longest, dim], zeros after the shorter ones, and
@@ -49,7 +52,7 @@ class EncoderModel(SingleModel):
         self._limits = limits
 
     async def values(self, asked: Asked) -> dict[str, Value]:
-        contents = self._contents(asked.inputs)
+        contents = self._contents(asked)
         until = math.inf
         if asked.timeout_s is not None:
             until = asyncio.get_running_loop().time() + asked.timeout_s
@@ -60,7 +63,8 @@ class EncoderModel(SingleModel):
             return self._values(encodings, asked.outputs)
         return await asyncio.to_thread(self._values, encodings, asked.outputs)
 
-    def _contents(self, inputs: Mapping[str, Value]) -> list[RawContent]:
+    def _contents(self, asked: Asked) -> list[RawContent]:
+        inputs = asked.inputs
         counts = {name: len(elements) for name, elements in inputs.items()}
         if not counts:
             raise InputError(
@@ -69,7 +73,10 @@ class EncoderModel(SingleModel):
         if len(set(counts.values())) > 1:
             said = ", ".join(f"{name} has {count}" for name, count in counts.items())
             raise InputError(f"inputs: must have equally many elements; {said}")
-        messages = [content_pb2.Content() for _ in range(next(iter(counts.values())))]
+        instruction = instruction_of(asked.instruction, asked.task, where="parameters[task]")
+        messages = [
+            content_pb2.Content(instruction=instruction) for _ in range(next(iter(counts.values())))
+        ]
         for n, data in enumerate(inputs.get("TEXT", ())):
             if data:
                 messages[n].text = text("TEXT", n, data)

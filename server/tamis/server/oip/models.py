@@ -26,6 +26,8 @@ class Asked:
         timeout_s: How long it may take, in seconds; None for no bound.
         bulk: Whether it gives way to interactive requests.
         side: ``query`` or ``document``; for encoders.
+        instruction: What kind of answer is wanted, in words; for encoders trained with that.
+        task: One with a known instruction, in its place.
         watch: Is told what each item waits for.
     """
 
@@ -35,6 +37,8 @@ class Asked:
     timeout_s: float | None = None
     bulk: bool = False
     side: str = "query"
+    instruction: str | None = None
+    task: str | None = None
     watch: Watch = field(default_factory=Watch, compare=False)
 
 
@@ -101,7 +105,9 @@ class Model(ABC):
         times = [1e-6 * timeout_us] if timeout_us else []
         if remaining_s is not None:
             times.append(remaining_s)
-        side = parameters["side"].string_param if "side" in parameters else "query"
+        side = _text(parameters, "side")
+        if side is None:
+            side = "query"
         if side not in {"query", "document"}:
             raise InputError(f"parameters[side]: must be 'query' or 'document', not {side!r}")
         return Asked(
@@ -111,6 +117,8 @@ class Model(ABC):
             timeout_s=min(times, default=None),
             bulk=_whole(parameters, "priority") >= BULK_PRIORITY,
             side=side,
+            instruction=_text(parameters, "instruction"),
+            task=_text(parameters, "task"),
         )
 
     def metadata(self, versions: Sequence[str]) -> Any:
@@ -175,3 +183,12 @@ def _whole(parameters: Any, name: str) -> int:
     if value < 0:
         raise InputError(f"parameters[{name}]: must not be below 0, not {value}")
     return value
+
+
+def _text(parameters: Any, name: str) -> str | None:
+    """A parameter that is a text; None where it is not given."""
+    if name not in parameters:
+        return None
+    if parameters[name].WhichOneof("parameter_choice") != "string_param":
+        raise InputError(f"parameters[{name}]: must be a string")
+    return str(parameters[name].string_param)
