@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from transformers import T5Config
 
 from tamis.models.export.graphs import to_onnx
-from tamis.models.export.tensorrt import AXES, BUILT_FOR, engine_of
+from tamis.models.export.tensorrt import BUILT_FOR, engine_of
 from tamis.models.networks.bert import Normalise, Sentence, backbone
 from tamis.models.networks.clip import (
     ImageGraph,
@@ -36,6 +36,7 @@ from tamis.models.networks.clip import (
 from tamis.models.networks.flmr import Flmr, Image, Side, complete
 from tamis.models.networks.uniir import ClipJoint, T5Fusion
 from tamis.models.runtimes.onnx import OnnxSession
+from tamis.models.runtimes.profiles import AXES
 from tamis.models.runtimes.tensorrt import device, library
 
 RUNS, SECONDS = 20, 4.0  # at most so many runs of one measurement, and at most so long

@@ -9,12 +9,13 @@ from typing import cast
 import numpy as np
 import pytest
 import torch
+from engines import build_engines
 from tiny_towers import close, dense, noise
 from tiny_videos import SETTINGS, TEXT, checkpoint, clip, clip_weights, served
 from torch import Tensor, nn
 from torch.nn.functional import gelu, linear, normalize, softmax
 
-from tamis.models.encoders.cap4video import Cap4Video
+from tamis.models.encoders.cap4video import Cap4Video, Cap4VideoRecipe
 from tamis.models.errors import ModelError
 from tamis.models.export.cap4video import Networks
 from tamis.models.export.exporting import export
@@ -203,3 +204,7 @@ def test_a_key_that_nothing_reads_is_refused(tmp_path: Path) -> None:
     source = checkpoint(weights, tmp_path / "source", TEXT.vocabulary)
     with pytest.raises(ModelError, match=r"surprise\.weight: unknown"):
         export(source, tmp_path / "served", method="cap4video")
+
+
+def test_tensorrt_builds_its_engines(folder: Path) -> None:
+    build_engines(ModelFolder.open(folder, Cap4VideoRecipe, "cap4video"))

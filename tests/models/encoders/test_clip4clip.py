@@ -31,6 +31,7 @@ from tiny_videos import (
 )
 
 from tamis.models import catalog
+from tamis.models.blocks.batches import MOST
 from tamis.models.encoders import Encoder
 from tamis.models.errors import ModelError
 from tamis.models.export import clip4clip_seqlstm, clip4clip_seqtransf
@@ -203,3 +204,20 @@ def test_a_checkpoint_of_another_head_is_refused(
 def test_tensorrt_builds_its_engines(told: tuple[str, MeanP, Golden]) -> None:
     method, _, golden = told
     build_engines(ModelFolder.open(golden.folder, VideoRecipe, method))
+
+
+def test_an_engine_is_never_given_more_videos_than_it_was_built_for(
+    encoder: FramesEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, sizes = encoder._sessions["video"], list[int]()
+
+    class Counted:
+        def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+            sizes.append(len(inputs["frames"]))
+            return session.run(inputs)
+
+    monkeypatch.setitem(encoder._sessions, "video", Counted())
+    contents = [Content(frames=clip(1 + seed % 2, seed)) for seed in range(MOST + 2)]
+    made = encoder.encode(contents, Side.DOCUMENT)
+    assert sizes == [MOST, 2]
+    close(dense(made[-1]), dense(encoder.encode(contents[-1:], Side.DOCUMENT)[0]), 1e-5)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from engines import build_engines
 from tiny_towers import close, dense, pixels
 from tiny_videos import (
     SETTINGS,
@@ -121,3 +122,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused(
     source = checkpoint(weights, tmp_path / "source", TEXT.vocabulary)
     with pytest.raises(ModelError, match=problem):
         export(source, tmp_path / "served", method="vop")
+
+
+def test_tensorrt_builds_its_engines(folder: Path) -> None:
+    build_engines(ModelFolder.open(folder, VideoRecipe, "vop"))

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +11,10 @@ from tamis.models.errors import InputError, ModelError
 from tamis.models.export import tensorrt
 from tamis.models.export.bert_graph import BertShape, graph, parameters
 from tamis.models.export.precision import convert
-from tamis.models.export.tensorrt import AXES, build, limits
+from tamis.models.export.tensorrt import build
 from tamis.models.export.writer import drafted, seal
 from tamis.models.runtimes.folder import ModelFolder, Recipe
-from tamis.models.runtimes.patches import Patching
+from tamis.models.runtimes.profiles import AXES, limits
 from tamis.models.runtimes.tensorrt import built, device, engine_path, library
 
 pytestmark = pytest.mark.skipif(library() is None, reason="no TensorRT is installed")
@@ -28,7 +27,9 @@ class Short(Recipe):
     max_tokens: int
 
 
-def folder(out: Path, *, axis: str = "length", scale: float = 1.0) -> ModelFolder[Short]:
+def folder(
+    out: Path, *, axis: str = "length", scale: float = 1.0, max_tokens: int = 16
+) -> ModelFolder[Short]:
     """Adds up the embeddings of some ids."""
     table = scale * np.arange(40, dtype=np.float32).reshape(10, 4)
     nodes = [
@@ -46,7 +47,7 @@ def folder(out: Path, *, axis: str = "length", scale: float = 1.0) -> ModelFolde
         ],
     )
     opsets = [helper.make_opsetid("", 18)]
-    recipe = Short(name="words", method="words", licence="none", files={}, max_tokens=16)
+    recipe = Short(name="words", method="words", licence="none", files={}, max_tokens=max_tokens)
     with drafted(out) as draft:
         model = helper.make_model(made, opset_imports=opsets, ir_version=9)
         (draft / "text.onnx").write_bytes(model.SerializeToString())
@@ -70,41 +71,32 @@ def test_another_graph_has_another_engine(tmp_path: Path) -> None:
     assert second.exists()
 
 
+def test_a_recipe_with_other_limits_has_another_engine(tmp_path: Path) -> None:
+    """As where a user allows longer texts in `model.toml`: the engine there would refuse them."""
+    model = folder(tmp_path / "m")
+    (first,) = build(model, target="sm89")
+    toml = tmp_path / "m" / "model.toml"
+    toml.write_text(toml.read_text().replace("max_tokens = 16", "max_tokens = 32"))
+    longer = ModelFolder.open(tmp_path / "m", Short, "words")
+    said = list[str]()
+    (second,) = build(longer, said.append, target="sm89")
+    assert first != second
+    assert said[0].startswith(f"{second.name}: built in")
+    sha256 = model.recipe.files["text.onnx"]
+    for recipe, path in ((model.recipe, first), (longer.recipe, second)):
+        assert engine_path(tmp_path / "m", "text", sha256, "sm89", limits(recipe)) == path
+
+
 @pytest.mark.parametrize("other", ["sm80", "sm120"])
 def test_an_engine_is_of_one_gpu(tmp_path: Path, other: str) -> None:
-    assert engine_path(tmp_path, "text", "abc", "sm89") != engine_path(
-        tmp_path, "text", "abc", other
+    assert engine_path(tmp_path, "text", "abc", "sm89", AXES) != engine_path(
+        tmp_path, "text", "abc", other, AXES
     )
 
 
 def test_an_axis_without_limits_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="input_ids: axis 'clouds' has no limits"):
         build(folder(tmp_path / "m", axis="clouds"), target="sm89")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pictured(Recipe):
-    """A recipe that bounds texts in another recipe, and pictures by their grid."""
-
-    text: Short
-    grid: tuple[int, ...]
-    patching: Patching | None
-
-
-@pytest.mark.parametrize(
-    ("patching", "patches"),
-    [(None, AXES["patches"]), (Patching(max_pixels=56 * 56), (4, 16, 16))],
-)
-def test_a_recipe_says_how_long_its_axes_become(
-    patching: Patching | None, patches: tuple[int, int, int]
-) -> None:
-    same: dict[str, Any] = {"name": "n", "method": "m", "licence": "none", "files": {}}
-    text = Short(**same, max_tokens=200)
-    recipe = Pictured(**same, text=text, grid=(7, 5), patching=patching)
-    assert limits(text)["length"] == limits(recipe)["length"] == (1, 64, 200)
-    assert limits(recipe)["states"] == (0, 35, 35)
-    assert limits(recipe)["patches"] == patches
-    assert limits(recipe)["batch"] == AXES["batch"]
 
 
 def test_a_graph_in_float16_has_an_engine(tmp_path: Path, rng: np.random.Generator) -> None:
@@ -142,7 +134,8 @@ def test_without_tensorrt_it_says_what_to_install(
 def test_without_a_gpu_the_graph_runs_on_onnx_runtime(tmp_path: Path) -> None:
     model = folder(tmp_path / "m")
     build(model, target="sm89")
-    assert built(model.path, "text", model.recipe.files["text.onnx"]) is None
+    sha256 = model.recipe.files["text.onnx"]
+    assert built(model.path, "text", sha256, limits(model.recipe)) is None
     assert model.session("text").runtime == "onnxruntime CPUExecutionProvider"
 
 

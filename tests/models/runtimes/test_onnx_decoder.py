@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tiny_models
 from candidates import QUERY, candidates, order
+from engines import build_engines
 from torch_session import Kept
 
 from tamis.models.errors import InputError, ModelError
@@ -21,10 +22,11 @@ from tamis.models.export.draft import Options
 from tamis.models.prompts import Prompts
 from tamis.models.rerankers.first import FIRST
 from tamis.models.rerankers.tsarankllm import TSARankLLM
+from tamis.models.runtimes.folder import ModelFolder
 from tamis.models.runtimes.hf.decoder import Decoder
 from tamis.models.runtimes.hf.loading import Checkpoint as HfCheckpoint
 from tamis.models.runtimes.language import LanguageModel, Message, Prompt
-from tamis.models.runtimes.onnx_decoder import OnnxDecoder
+from tamis.models.runtimes.onnx_decoder import METHOD, DecoderRecipe, OnnxDecoder
 from tamis.models.runtimes.opening import ModelOpener
 from tamis.models.runtimes.texts import Texts
 from tamis.models.runtimes.usage import metered
@@ -182,3 +184,7 @@ def test_what_it_cannot_read_is_refused(llama: Path, folder: Path, tmp_path: Pat
     options = Options(settings={"max_tokens": "257"})
     with pytest.raises(ModelError, match="max_tokens: '257' is not a number from 1 to 256"):
         causal_lm.export(Checkpoint.open(llama), Kept(tmp_path, options))
+
+
+def test_tensorrt_builds_its_engine(folder: Path) -> None:
+    build_engines(ModelFolder.open(folder, DecoderRecipe, METHOD))

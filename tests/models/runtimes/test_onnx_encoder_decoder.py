@@ -4,10 +4,13 @@ Tracing takes most of the time, so the graphs are those of one layer; a network 
 is, under the same serving code.
 """
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tiny_models
 from candidates import QUERY, candidates, order
+from engines import build_engines
 from torch_session import Kept
 
 from tamis.models.errors import InputError
@@ -15,10 +18,15 @@ from tamis.models.export import checkpoint as export
 from tamis.models.export import exporting, seq2seq
 from tamis.models.rerankers.monot5 import MonoT5
 from tamis.models.rerankers.rankt5 import RankT5
+from tamis.models.runtimes.folder import ModelFolder
 from tamis.models.runtimes.hf.encoder_decoder import EncoderDecoder
 from tamis.models.runtimes.hf.loading import Checkpoint
 from tamis.models.runtimes.language import LanguageModel, Message, Prompt
-from tamis.models.runtimes.onnx_encoder_decoder import OnnxEncoderDecoder
+from tamis.models.runtimes.onnx_encoder_decoder import (
+    METHOD,
+    EncoderDecoderRecipe,
+    OnnxEncoderDecoder,
+)
 from tamis.models.runtimes.opening import ModelOpener
 from tamis.models.runtimes.texts import Texts
 from tamis.models.runtimes.usage import metered
@@ -33,23 +41,32 @@ PROMPTS = [
 SPANS = ["it jumps over", "", "Yes", " the lazy dog"]
 
 
+@pytest.fixture(scope="module")
+def traced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The graphs of one layer, beside their checkpoint."""
+    folder = tmp_path_factory.mktemp("traced")
+    saved = tiny_models.t5(folder / "t5", layers=1)
+    return exporting.export(saved, folder / "served", method="seq2seq").path
+
+
 @pytest.fixture(scope="module", params=["graphs", "networks"])
 def models(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[OnnxEncoderDecoder, EncoderDecoder]:
     """What is served and what it is compared with."""
+    if request.param == "graphs":
+        out: Path = request.getfixturevalue("traced")
+        opened = ModelOpener(threads=1).openers[LanguageModel]({"folder": str(out), "room": 60})
+        assert isinstance(opened, OnnxEncoderDecoder)
+        saved = out.parent / "t5"
+        return opened, EncoderDecoder(Checkpoint(model=str(saved), device="cpu"))
     folder = tmp_path_factory.mktemp("models")
-    saved = tiny_models.t5(folder / "t5", layers=1 if request.param == "graphs" else 2)
-    expected = EncoderDecoder(Checkpoint(model=str(saved), device="cpu"))
-    if request.param == "networks":
-        draft = Kept(folder)
-        recipe = seq2seq.export(export.Checkpoint.open(saved), draft)
-        texts = Texts.of((folder / "tokenizer.json").read_text())
-        return OnnxEncoderDecoder(recipe=recipe, texts=texts, room=60, **draft.sessions), expected
-    out = exporting.export(saved, folder / "served", method="seq2seq").path
-    opened = ModelOpener(threads=1).openers[LanguageModel]({"folder": str(out), "room": 60})
-    assert isinstance(opened, OnnxEncoderDecoder)
-    return opened, expected
+    saved = tiny_models.t5(folder / "t5", layers=2)
+    draft = Kept(folder)
+    recipe = seq2seq.export(export.Checkpoint.open(saved), draft)
+    texts = Texts.of((folder / "tokenizer.json").read_text())
+    served = OnnxEncoderDecoder(recipe=recipe, texts=texts, room=60, **draft.sessions)
+    return served, EncoderDecoder(Checkpoint(model=str(saved), device="cpu"))
 
 
 @pytest.fixture
@@ -106,3 +123,7 @@ def test_what_it_cannot_read_is_refused(found: OnnxEncoderDecoder) -> None:
         found.token_logits([Prompt(messages=(Message("user", "x"),))], IDS)
     with pytest.raises(InputError, match="tokens; the model reads 512"):
         found.token_logits([Prompt(text="word " * 600)], IDS)
+
+
+def test_tensorrt_builds_its_engines(traced: Path) -> None:
+    build_engines(ModelFolder.open(traced, EncoderDecoderRecipe, METHOD))

@@ -7,6 +7,8 @@ import numpy as np
 from jaxtyping import Int
 
 MOST = 32  # of a group; engines are built for as many
+PAIRS = 256  # of a run, where a pair is two short rows of vectors
+ROOM = 8192  # tokens that one run reads, which bounds its memory
 SLACK = 8  # of padding, which costs less than a batch of its own
 
 

@@ -1,54 +1,27 @@
 """Builds TensorRT engines from a model folder's graphs.
 
 Works without a GPU where `tensorrt_rtx` is installed: engines are then built for a compute
-capability by name. A stale engine, of another graph, TensorRT or GPU, is built again.
+capability by name. A stale engine, of another graph, limits, TensorRT or GPU, is built again.
 """
 
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from operator import attrgetter
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 
-from tamis.models.blocks.batches import MOST
 from tamis.models.errors import ModelError
 from tamis.models.export.draft import silent
-from tamis.models.runtimes.folder import ModelFolder, Recipe, file_sha256
-from tamis.models.runtimes.pair_scorer import AT_ONCE
-from tamis.models.runtimes.prompted import ROOM
+from tamis.models.runtimes.folder import ModelFolder, file_sha256
+from tamis.models.runtimes.profiles import AXES, Limits, limits
 from tamis.models.runtimes.tensorrt import FOLDER, device, engine_path, library
 
 logger = logging.getLogger(__name__)
 
 BUILT_FOR = "sm89"  # where there is no GPU to ask: Ada, such as an L4
-Limits = tuple[int, int, int]  # the least, the usual and the most of a free axis
-BATCH: Limits = (1, 8, MOST)
-AXES: Mapping[str, Limits] = {  # by what exporters call them
-    **dict.fromkeys(("batch", "images", "pictures", "texts", "videos"), BATCH),
-    **dict.fromkeys(("length", "vectors", "words"), (1, 64, 512)),
-    "captions": (1, 30, 64),
-    "frames": (1, 12, 64),
-    "pairs": (1, 8, AT_ONCE),
-    "patches": (4, 1024, 4096),
-    "regions": (0, 1, 16),
-    "states": (0, 257, 1024),
-    "visual_tokens": (1, 1024, ROOM),
-}
-# The settings of a recipe that say what an axis comes to at most; of several, the largest.
-SAID: Mapping[str, tuple[str, ...]] = {
-    "length": ("max_tokens", "query_tokens", "document_tokens", "text.max_tokens"),
-    **dict.fromkeys(("vectors", "words"), ("most",)),
-    "captions": ("captions",),
-    "frames": ("frames.most", "most"),
-    "patches": ("patching.max_patches",),
-    "states": ("grid",),
-}
 TIMING = "timing.cache"  # of the kernels that were tried, so that the next build is faster
 
 
@@ -69,35 +42,21 @@ def build(
         ModelError: TensorRT is not installed, or cannot build one.
     """
     target = target or device() or BUILT_FOR
+    within = limits(model.recipe)
     made = []
     for name in sorted(file for file in model.recipe.files if file.endswith(".onnx")):
         graph = model.path / name
-        path = engine_path(model.path, graph.stem, file_sha256(graph), target)
+        path = engine_path(model.path, graph.stem, file_sha256(graph), target, within)
         made.append(path)
         if path.exists():
             report(f"{path.name}: there already")
             continue
         began = time.perf_counter()
-        engine = engine_of(graph, target, limits(model.recipe))
+        engine = engine_of(graph, target, within)
         _replace(path, engine)
         seconds = time.perf_counter() - began
         report(f"{path.name}: built in {seconds:.1f} s, {len(engine) / 1e6:.1f} MB")
     return made
-
-
-def limits(recipe: Recipe) -> Mapping[str, Limits]:
-    """What the free axes of a folder's graphs come to, as far as its recipe says."""
-    return {axis: _within(usual, recipe, SAID.get(axis, ())) for axis, usual in AXES.items()}
-
-
-def _within(usual: Limits, recipe: Recipe, settings: Sequence[str]) -> Limits:
-    said = []
-    for setting in settings:
-        with suppress(AttributeError):  # recipes have what their models need
-            said.append(int(np.prod(attrgetter(setting)(recipe))))  # of a grid, its places
-    low, middle, high = usual
-    high = max(said, default=high)
-    return min(low, high), min(middle, high), high
 
 
 def engine_of(graph: Path, target: str, within: Mapping[str, Limits] = AXES) -> bytes:

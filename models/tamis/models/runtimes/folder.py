@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 from tamis.models.errors import ModelError, SettingsError
 from tamis.models.runtimes import Session, tensorrt
 from tamis.models.runtimes.onnx import OnnxSession
+from tamis.models.runtimes.profiles import limits
 from tamis.models.runtimes.tokenizer import Tokenizer
 from tamis.models.settings import build
 
@@ -118,7 +119,8 @@ class ModelFolder(Generic[R]):
             ModelError: The folder has no such graph, or it cannot be loaded.
         """
         graph = self._file(f"{name}.onnx")
-        engine = tensorrt.built(self.path, name, self.recipe.files[graph.name])
+        sha256 = self.recipe.files[graph.name]
+        engine = tensorrt.built(self.path, name, sha256, limits(self.recipe))
         session: Session
         if engine is not None:
             session = tensorrt.TensorRtSession.open(engine)

@@ -11,12 +11,11 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
+from tamis.models.blocks.batches import PAIRS
 from tamis.models.errors import InputError
 from tamis.models.runtimes import Session
 from tamis.models.runtimes.folder import NAME, ModelFolder, Recipe, build_recipe
 from tamis.models.runtimes.usage import spend
-
-AT_ONCE = 256  # pairs of one run
 
 
 @runtime_checkable
@@ -93,8 +92,8 @@ class OnnxPairScorer:
             groups[min(len(document), recipe.most - len(query))].append(i)
         started = time.perf_counter()
         for count, members in groups.items():
-            for first in range(0, len(members) if count > 0 else 0, AT_ONCE):
-                batch = members[first : first + AT_ONCE]
+            for first in range(0, len(members) if count > 0 else 0, PAIRS):
+                batch = members[first : first + PAIRS]
                 held = np.stack([documents[i][:count] for i in batch]).astype(np.float32)
                 asked = np.broadcast_to(query.astype(np.float32), (len(batch), *query.shape))
                 sides = (held, asked) if query_second else (asked, held)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from PIL import Image
 
-from tamis.models.blocks.batches import alike
+from tamis.models.blocks.batches import ROOM, alike
 from tamis.models.errors import ModelError
 from tamis.models.runtimes.folder import EncoderRecipe
 from tamis.models.runtimes.folder_encoder import FolderEncoder
@@ -21,7 +21,6 @@ from tamis.models.runtimes.transform import ImageTransform
 from tamis.models.runtimes.visual import PatchSeer, Seer, SquareSeer
 from tamis.models.types import Content, Encoding, Modality, Side
 
-ROOM = 8192  # tokens that one run reads, which bounds its memory
 BYTES_A_TOKEN = 4  # of English, and near enough elsewhere to size a batch
 
 

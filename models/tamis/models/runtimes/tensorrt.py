@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from tamis.models.errors import InputError, ModelError
+from tamis.models.runtimes.profiles import Limits
 
 PACKAGES = ("tensorrt", "tensorrt_rtx")  # in order of preference
 FOLDER = "engines"
@@ -50,29 +51,33 @@ def device() -> str | None:
     return f"sm{major}{minor}"
 
 
-def engine_path(folder: Path, name: str, sha256: str, target: str) -> Path:
+def engine_path(
+    folder: Path, name: str, sha256: str, target: str, within: Mapping[str, Limits]
+) -> Path:
     """Where the engine of a graph lies.
 
-    Another graph, TensorRT or GPU is another name, so that a stale engine is never opened.
+    Another graph, limits, TensorRT or GPU is another name, so that a stale engine is never opened.
 
     Args:
         folder: The model's.
         name: The graph's role.
         sha256: Of the graph.
         target: The GPU, as `device` tells it.
+        within: What its free axes come to, by their names.
     """
     made_by = library()
     version = f"{made_by.__name__}-{made_by.__version__}" if made_by else "none"
-    digest = hashlib.sha256(f"{sha256} {version} {target}".encode()).hexdigest()[:16]
+    said = f"{sha256} {version} {target} {sorted(within.items())}"
+    digest = hashlib.sha256(said.encode()).hexdigest()[:16]
     return folder / FOLDER / f"{name}.{target}.{digest}.engine"
 
 
-def built(folder: Path, name: str, sha256: str) -> Path | None:
+def built(folder: Path, name: str, sha256: str, within: Mapping[str, Limits]) -> Path | None:
     """The engine of a graph for this machine's GPU, or None where there is none."""
     target = device()
     if target is None or library() is None:
         return None
-    path = engine_path(folder, name, sha256, target)
+    path = engine_path(folder, name, sha256, target, within)
     return path if path.exists() else None
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float
 from PIL.Image import Image
 
+from tamis.models.blocks.batches import MOST
 from tamis.models.blocks.similarity import unit
 from tamis.models.runtimes.towers import DualEncoder, TowersRecipe, where_there
 from tamis.models.types import Content, Encoding, Head, Kind, Modality, Side
@@ -147,10 +148,12 @@ class FramesEncoder(VideoEncoder):
         return self._seen([self._blank])[0]["embedding"]
 
     def _watch(self, videos: Sequence[Sequence[Image]]) -> list[Watched]:
-        frames = [self._frames(video) for video in videos]
-        inputs = self._padded(frames)
-        made = self._sessions["video"].run(inputs)["embedding"]
-        return [Watched(row.copy(), own) for row, own in zip(made, frames, strict=True)]
+        watched = []
+        for start in range(0, len(videos), MOST):
+            frames = [self._frames(video) for video in videos[start : start + MOST]]
+            made = self._sessions["video"].run(self._padded(frames))["embedding"]
+            watched += [Watched(row.copy(), own) for row, own in zip(made, frames, strict=True)]
+        return watched
 
     def _frames(self, video: Sequence[Image]) -> Float[np.ndarray, "frames dim"]:
         return np.stack([seen["embedding"] for seen in self._look(video)])
