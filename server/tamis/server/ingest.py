@@ -9,15 +9,25 @@ from typing import Any
 from google.protobuf import json_format, struct_pb2
 from qdrant_client import models
 
+from tamis.models.blocks.term_weights import document_weights
 from tamis.models.errors import InputError, TamisError
-from tamis.models.types import Representation, Side
+from tamis.models.types import Representation, Side, Sparse
+from tamis.server import ready_made
 from tamis.server.collections import Collections, point_id
 from tamis.server.config import Limits
 from tamis.server.content import RawContent, raw_content
 from tamis.server.encoders import Encoders
+from tamis.server.lengths import Lengths
+from tamis.server.messages import fingerprints, representations
 from tamis.server.plans import vector
-from tamis.server.store import CollectionExistsError, UnknownCollectionError, point
+from tamis.server.store import (
+    CollectionExistsError,
+    CollectionSchema,
+    UnknownCollectionError,
+    point,
+)
 from tamis.server.tasks import together
+from tamis.server.terms import weighting
 from tamis.v1 import document_pb2
 
 logger = logging.getLogger(__name__)
@@ -35,14 +45,22 @@ class Ingest:
         self._collections = collections
         self._limits = limits
         self._room = asyncio.Semaphore(AT_ONCE)
+        self._lengths = Lengths()
 
-    async def open(self, collection: str) -> None:
-        """Makes the collection where there is none of that name."""
+    async def open(self, collection: str, documents: Sequence[document_pb2.Document] = ()) -> None:
+        """Makes the collection where there is none of that name.
+
+        Args:
+            collection: Its name.
+            documents: Its first ones: they tell how long its texts are, where nobody else does.
+        """
         try:
             await self._collections.schema(collection)
         except UnknownCollectionError:
+            fields = self._collections.default_fields()
+            lengths = await self._lengths.measured(self._encoders, fields, documents)
             try:
-                await self._collections.create(collection)
+                await self._collections.create(collection, weightings=lengths)
             except CollectionExistsError:
                 logger.debug("another caller made %s first", collection)
 
@@ -58,8 +76,7 @@ class Ingest:
             StoreUnavailableError: The index is away; nothing of this call is lost or half done.
         """
         schema = await self._collections.schema(collection)
-        indexed = {*schema.vectors, *schema.sparse}
-        made = await together(*(self._point(collection, d, indexed) for d in documents))
+        made = await together(*(self._point(collection, d, schema) for d in documents))
         points = {point.id: point for point in made if isinstance(point, models.PointStruct)}
         if points:  # of two documents with one id, the later one stands
             await self._collections.store.upsert(collection, list(points.values()))
@@ -70,14 +87,23 @@ class Ingest:
         ]
 
     async def _point(
-        self, collection: str, document: document_pb2.Document, indexed: set[str]
+        self, collection: str, document: document_pb2.Document, schema: CollectionSchema
     ) -> models.PointStruct | TamisError:
         async with self._room:
             try:
                 _check_id(document.id)
-                content = raw_content(document.content, self._limits, where="content")
+                given = self._given(collection, schema, document)
+                content = RawContent()
+                if document.HasField("content") or not given:
+                    content = raw_content(document.content, self._limits, where="content")
                 metadata = plain_metadata(document.metadata, self._limits.max_metadata_bytes)
-                found = await self._representations(content, indexed)
+                indexed = {*schema.vectors, *schema.sparse} - given.keys()
+                found = {**await self._representations(content, indexed), **given}
+                found = {
+                    name: self._weighed(collection, schema, name, value)
+                    for name, value in found.items()
+                    if not isinstance(value, Sparse) or value.values.any()
+                }
                 digest = None
                 if content.image is not None:
                     digest = await self._collections.pictures(collection).put(content.image)
@@ -86,12 +112,51 @@ class Ingest:
             except Exception:
                 logger.exception("document %.80s failed", document.id)
                 return TamisError("internal error")
-        payload = {"id": document.id, "text": content.text, "image": digest, "metadata": metadata}
+        payload = {
+            "id": document.id,
+            "text": content.text,
+            "image": digest,
+            "modality": content.made_of,
+            "metadata": metadata,
+        }
         return point(
             point_id(document.id),
             payload={key: value for key, value in payload.items() if value is not None},
             vectors={name: vector(value) for name, value in found.items()},
         )
+
+    def _given(
+        self, collection: str, schema: CollectionSchema, document: document_pb2.Document
+    ) -> dict[str, Representation]:
+        """What the document brings, which must be what the collection indexes."""
+        if not document.representations:
+            return {}
+        given = representations(document.representations)
+        for name in given:
+            if name not in schema.vectors and name not in schema.sparse:
+                raise InputError(f"representations[{name!r}]: {collection!r} does not index it")
+        ready_made.check(given, self._encoders.heads)
+        held = schema.metadata.get("fingerprints", {})
+        for name, fingerprint in fingerprints(document.representations).items():
+            if fingerprint != held.get(name):
+                raise InputError(
+                    f"representations[{name!r}]: is of fingerprint {fingerprint}; "
+                    f"{collection!r} holds {held.get(name)}"
+                )
+        return given
+
+    def _weighed(
+        self, collection: str, schema: CollectionSchema, name: str, value: Representation
+    ) -> Representation:
+        how = weighting(schema, name)
+        if how is None or not isinstance(value, Sparse):
+            return value
+        there = value.values > 0
+        if (value.values < 0).any():
+            raise InputError(f"representations[{name!r}]: counts of terms are not below 0")
+        counts = Sparse(value.indices[there], value.values[there])
+        self._lengths.saw(collection, name, float(counts.values.sum()), how)
+        return document_weights(counts, how)
 
     async def _representations(
         self, content: RawContent, indexed: set[str]

@@ -198,6 +198,7 @@ class Retrieve:
     async def _ask(self, search: Search, plan: Plan) -> Found:
         schema = await self.collections.schema(search.collection)
         self.collections.check(search.collection, schema, plan)
+        plan = await self.collections.terms.weighed(search.collection, schema, plan)
         return await ask(self.collections.store, search.collection, plan, search.where)
 
     def _took(self, search: Search, seconds: float) -> None:

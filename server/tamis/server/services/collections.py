@@ -9,7 +9,7 @@ from tamis.server.collections import Collections
 from tamis.server.config import Limits
 from tamis.server.errors import failure_of
 from tamis.server.ingest import Ingest
-from tamis.server.messages import KINDS, document, where_clause
+from tamis.server.messages import KINDS, document, weighting, weighting_message, where_clause
 from tamis.v1 import collection_service_pb2 as pb
 from tamis.v1 import document_pb2, representation_pb2
 from tamis.v1.collection_service_pb2_grpc import CollectionServiceServicer
@@ -31,7 +31,8 @@ class CollectionService(CollectionServiceServicer):
     async def CreateCollection(  # noqa: N802 - gRPC's names
         self, request: pb.CreateCollectionRequest, context: Context
     ) -> pb.CreateCollectionResponse:
-        await self._collections.create(request.name, list(request.vectors))
+        given = {name: weighting(one) for name, one in request.weightings.items()}
+        await self._collections.create(request.name, list(request.vectors), given)
         return pb.CreateCollectionResponse(collection=await self._described(request.name))
 
     async def DescribeCollection(  # noqa: N802
@@ -60,7 +61,7 @@ class CollectionService(CollectionServiceServicer):
                 if not request.collection:
                     raise InputError("collection: must be set in the first message")
                 collection = request.collection
-                await self._ingest.open(collection)
+                await self._ingest.open(collection, request.documents)
             elif request.collection not in ("", collection):
                 raise InputError(
                     f"collection: {request.collection!r}; this stream is for {collection!r}"
@@ -114,6 +115,7 @@ class CollectionService(CollectionServiceServicer):
                 kind=KINDS[field.kind],
                 dim=field.dim,
                 fingerprint=field.fingerprint,
+                weighting=weighting_message(field.weighting) if field.weighting else None,
             )
             for field in await self._collections.fields(name)
         ]
