@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import math
 import time
 from dataclasses import dataclass, field, replace
 
@@ -77,7 +78,9 @@ class Refine:
         parts = await together(*(self.document(query, *d, budget=budget) for d in documents))
         context = await self.read(Context.joined(parts), options.policy)
         search.clock.model_s += time.perf_counter() - started
-        context, warnings = await self.delivered(context, options.delivery)
+        context, warnings = await self.delivered(
+            context, options.delivery, deadline=search.clock.deadline
+        )
         return replace(search, context=context, warnings=(*search.warnings, *warnings))
 
     async def document(
@@ -117,20 +120,31 @@ class Refine:
         return await self.key_values.read(context, policy)
 
     async def delivered(
-        self, context: Context, delivery: Delivery
+        self, context: Context, delivery: Delivery, *, deadline: float = math.inf
     ) -> tuple[Context, tuple[TamisError, ...]]:
         """The context as the caller wants it, and what the caller should know.
 
-        It is kept before its handle is named; where it cannot be, it comes whole.
+        It is kept before its handle is named; where it cannot be, or not in time, it comes whole.
+
+        Args:
+            context: What was made.
+            delivery: Whether it is to be kept, and whether it is to be sent.
+            deadline: On the event loop's clock.
         """
         if delivery is Delivery.INLINE or not context.parts:
             return replace(context, handle=""), ()
         data = messages.context(replace(context, handle="")).SerializeToString(deterministic=True)
         handle = context.handle or self.contexts.handle(_maker(context), _digest(data))
+        now = asyncio.get_running_loop().time()
         try:
-            expires = await self.contexts.keep(handle, data, self.ttl_s)
+            # The rest is for the answer, which must not be lost for want of a handle.
+            async with asyncio.timeout(None if deadline == math.inf else (deadline - now) / 2):
+                expires = await self.contexts.keep(handle, data, self.ttl_s)
         except ContextsUnavailableError as error:
             return replace(context, handle=""), (error,)
+        except TimeoutError:
+            late = ContextsUnavailableError("there was no time left to keep the context")
+            return replace(context, handle=""), (late,)
         parts = () if delivery is Delivery.HANDLE else context.parts
         return replace(context, parts=parts, handle=handle, expires=expires), ()
 
