@@ -1,5 +1,6 @@
 """ServerService: what the server is and takes."""
 
+import asyncio
 from collections.abc import Callable, Collection, Sequence
 from importlib.metadata import version
 
@@ -35,7 +36,7 @@ class ServerService(ServerServiceServicer):
     ) -> pb.GetServerInfoResponse:
         limits = self._limits
         return pb.GetServerInfoResponse(
-            version=version("tamis"),
+            version=await asyncio.to_thread(version, "tamis"),  # which reads files
             pipelines=sorted(self._pipelines),
             limits=pb.Limits(
                 max_k=limits.max_k,
