@@ -24,10 +24,12 @@ from tamis.models.runtimes.images import decode
 from tamis.models.train.stamps import PicturesError, captioned, stamps
 from tamis.server.cli.tables import print_table
 from tamis.server.own_server import serving
+from tamis.server.refined import draw, look, refine, visual_refiners
 from tamis.server.show import SIDE, Shown, selected, sheet
 
 COLLECTION = "demo"
 K = 5
+ENCODER, KEPT = "tamis_mini", 36  # as in the settings that come with tamis
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 SVG_SIDE = 384  # pixels that a drawing is rendered at
 MAX_PIXELS = 40_000_000
@@ -84,6 +86,8 @@ def main(
             _index(client, [p for p in listed if p.name not in asked], console)
             for number, query in enumerate(queries, 1):
                 _search(client, query, out / f"query-{number}.png", console)
+    picture = next(query.image for query in queries if query.image)
+    _refine(picture, out / "refiners.png", console)
 
 
 def _fetched(console: Console) -> Path:
@@ -237,6 +241,14 @@ def _draw(client: Client, query: Query, result: StageResult, out: Path) -> None:
             owners = selected(kept.positions, kept.grid)
             pictures.append(Shown(Image.fromarray(fit(image, SIDE)), title, owners, kept.grid))
     sheet(query.title, pictures).save(out)
+
+
+def _refine(picture: bytes, out: Path, console: Console) -> None:
+    """What each refiner would leave of one picture."""
+    seen = look(_opened(picture), ENCODER)
+    refined = [refine(method, seen.tokens, KEPT) for method in visual_refiners()]
+    draw(seen, refined, f"what is left of {len(seen.tokens)} visual tokens").save(out)
+    console.print(f"\n[bold]every visual refiner on one picture[/]\ndrawn: {out}")
 
 
 def _opened(data: bytes) -> Image.Image:
