@@ -91,6 +91,15 @@ async def test_a_context_is_delivered_as_it_is_asked_for() -> None:
     assert await refine.delivered(Context(), Delivery.HANDLE) == (Context(), ())
 
 
+async def test_a_context_too_large_for_a_message_needs_a_handle() -> None:
+    refine = replace(stage(ContextCache(CacheSettings())), max_bytes=(1 << 20) + 4)
+    for delivery in (Delivery.INLINE, Delivery.BOTH):
+        with pytest.raises(InputError, match=r"context has 8 bytes, .*: ask for a handle alone"):
+            await refine.delivered(TEXTS, delivery)
+    named, _ = await refine.delivered(TEXTS, Delivery.HANDLE)
+    assert named.handle
+
+
 async def test_a_context_that_is_not_kept_in_time_comes_whole(redis_server: RedisServer) -> None:
     settings = CacheSettings(redis_url=redis_server.url, context_timeout_ms=10_000)
     contexts = ContextCache(settings)

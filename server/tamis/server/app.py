@@ -21,7 +21,7 @@ from tamis.server.admission import Admission
 from tamis.server.cache.contexts import ContextCache
 from tamis.server.cache.embeddings import EmbeddingCache
 from tamis.server.collections import Collections
-from tamis.server.config import MethodSettings, PipelineSettings, ServerSettings
+from tamis.server.config import MethodSettings, ServerSettings
 from tamis.server.encoders import Encoders
 from tamis.server.errors import DeadlineError, OverloadedError
 from tamis.server.ingest import Ingest
@@ -173,20 +173,20 @@ def _pipelines(
 ) -> dict[str, Pipeline]:
     opener = ModelOpener(threads=settings.threads)  # one, so that pipelines share their models
     return {
-        name: _pipeline(name, table, encoders, collections, contexts, opener)
-        for name, table in settings.pipelines.items()
+        name: _pipeline(name, settings, encoders, collections, contexts, opener)
+        for name in settings.pipelines
     }
 
 
 def _pipeline(
     name: str,
-    table: PipelineSettings,
+    settings: ServerSettings,
     encoders: Encoders,
     collections: Collections,
     contexts: ContextCache,
     opener: ModelOpener,
 ) -> Pipeline:
-    where = f"pipelines.{name}"
+    where, table = f"pipelines.{name}", settings.pipelines[name]
     retrieve, rerank, refine = table.retrieve, table.rerank, table.refine
     retriever = catalog.load(
         Retriever, retrieve.method, retrieve.settings, where=f"{where}.retrieve.settings"
@@ -222,6 +222,7 @@ def _pipeline(
             collections,
             contexts,
             opener.openers[ContextWriter],
+            max_bytes=settings.limits.max_message_bytes,
         )
     )
     return Pipeline(stages, stream=retrieve.stream)

@@ -94,6 +94,8 @@ def open_refine(
     collections: Collections,
     contexts: ContextCache,
     open_writer: Callable[[Any], ContextWriter],
+    *,
+    max_bytes: int,
 ) -> Refine:
     """The last stage of a pipeline.
 
@@ -143,5 +145,6 @@ def open_refine(
         depth=settings.depth,
         contexts=contexts,
         ttl_s=settings.context_ttl_s,
+        max_bytes=max_bytes,
         key_values=key_values,
     )

@@ -222,7 +222,7 @@ class Metrics:
         )
 
     def cache(self, tier: str, kind: str) -> CacheMetrics:
-        """Of one tier (`local`, `redis`) of one cache (`embedding`)."""
+        """Of one tier (`local`, `redis`) of one cache (`embedding`, `context`)."""
         return CacheMetrics(
             lambda result: self._cache_requests.labels(tier, kind, result),
             self._cache_seconds.labels(tier),

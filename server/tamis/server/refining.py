@@ -6,7 +6,7 @@ import math
 import time
 from dataclasses import dataclass, field, replace
 
-from tamis.models.errors import TamisError
+from tamis.models.errors import InputError, TamisError
 from tamis.models.refiners import TextRefiner, VisualRefiner
 from tamis.models.types import Query, Side
 from tamis.server import messages
@@ -14,6 +14,7 @@ from tamis.server.cache import ContextsUnavailableError
 from tamis.server.cache.contexts import ContextCache
 from tamis.server.cache.embeddings import Policy
 from tamis.server.collections import Collections
+from tamis.server.config import Limits
 from tamis.server.content import RawContent
 from tamis.server.encoders import Encoders
 from tamis.server.pace import Pace
@@ -23,6 +24,8 @@ from tamis.server.stages import depth_of, query_of
 from tamis.server.tasks import together
 from tamis.v1 import stage_pb2 as pb
 
+ROOM_BYTES = 1 << 20  # of a message, for hits and for what describes the context's parts
+
 
 @dataclass(frozen=True, slots=True)
 class Refine:
@@ -30,6 +33,7 @@ class Refine:
 
     Attributes:
         ttl_s: How long a context is kept under its handle, in seconds.
+        max_bytes: Of a context that is sent whole, so that it fits in a message.
     """
 
     visual: VisualRefiner | None
@@ -42,6 +46,7 @@ class Refine:
     depth: int
     contexts: ContextCache
     ttl_s: int
+    max_bytes: int = Limits().max_message_bytes
     key_values: KeyValueRefiner | None = None
     pace: Pace = field(default_factory=Pace)
 
@@ -130,9 +135,12 @@ class Refine:
             context: What was made.
             delivery: Whether it is to be kept, and whether it is to be sent.
             deadline: On the event loop's clock.
+
+        Raises:
+            InputError: It must be sent whole, and is too large for a message.
         """
         if delivery is Delivery.INLINE or not context.parts:
-            return replace(context, handle=""), ()
+            return self._whole(context), ()
         data = messages.context(replace(context, handle="")).SerializeToString(deterministic=True)
         handle = context.handle or self.contexts.handle(_maker(context), _digest(data))
         now = asyncio.get_running_loop().time()
@@ -141,12 +149,29 @@ class Refine:
             async with asyncio.timeout(None if deadline == math.inf else (deadline - now) / 2):
                 expires = await self.contexts.keep(handle, data, self.ttl_s)
         except ContextsUnavailableError as error:
-            return replace(context, handle=""), (error,)
+            return self._whole(context), (error,)
         except TimeoutError:
             late = ContextsUnavailableError("there was no time left to keep the context")
-            return replace(context, handle=""), (late,)
-        parts = () if delivery is Delivery.HANDLE else context.parts
-        return replace(context, parts=parts, handle=handle, expires=expires), ()
+            return self._whole(context), (late,)
+        named = replace(context, handle=handle, expires=expires)
+        if delivery is Delivery.HANDLE:
+            return replace(named, parts=()), ()
+        self._whole(context)
+        return named, ()
+
+    def _whole(self, context: Context) -> Context:
+        """The context without a handle.
+
+        Raises:
+            InputError: It is too large for a message.
+        """
+        size = sum(part.nbytes for part in context.parts)
+        if size > self.max_bytes - ROOM_BYTES:
+            raise InputError(
+                f"context_delivery: the context has {size} bytes, and a message at most "
+                f"{self.max_bytes}: ask for a handle alone"
+            )
+        return replace(context, handle="")
 
 
 def _maker(context: Context) -> str:

@@ -61,6 +61,13 @@ class ContextPart:
     key_values: bytes | None = None
     fingerprint: str = ""
 
+    @property
+    def nbytes(self) -> int:
+        """Its bytes, but for what describes them."""
+        if self.visual is not None:
+            return 4 * self.visual.embeddings.size
+        return len(self.key_values or (self.text or "").encode())
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
