@@ -15,12 +15,14 @@ from tamis.server.config import (
     default_settings,
     read,
 )
+from tamis.server.late_interaction.settings import LateInteractionSettings
 
 TABLES = {
     "limits": Limits,
     "batch": BatchSettings,
     "cache": CacheSettings,
     "store": StoreSettings,
+    "late_interaction": LateInteractionSettings,
 }
 
 

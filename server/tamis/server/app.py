@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import grpc.aio
@@ -25,6 +25,7 @@ from tamis.server.config import MethodSettings, ServerSettings
 from tamis.server.encoders import Encoders
 from tamis.server.errors import DeadlineError, OverloadedError
 from tamis.server.ingest import Ingest
+from tamis.server.late_interaction.upkeep import Upkeep, looked_after
 from tamis.server.loading import open_encoder, open_refine
 from tamis.server.metrics import Metrics
 from tamis.server.models import Models
@@ -40,7 +41,7 @@ from tamis.server.services.rerank import RerankService
 from tamis.server.services.retrieval import RetrievalService
 from tamis.server.services.server import ServerService
 from tamis.server.stages import Rerank
-from tamis.server.store.opening import open_store
+from tamis.server.store.opening import open_index, open_store
 from tamis.v1 import (
     collection_service_pb2_grpc,
     embedding_service_pb2_grpc,
@@ -63,6 +64,7 @@ class App:
     cache: EmbeddingCache
     contexts: ContextCache
     ingest: Ingest
+    upkeep: Upkeep
     models: Models
     metrics: Metrics
 
@@ -83,7 +85,7 @@ class App:
         )
         retrieval_service_pb2_grpc.add_RetrievalServiceServicer_to_server(retrieval, server)
         collection_service_pb2_grpc.add_CollectionServiceServicer_to_server(
-            CollectionService(self.collections, self.ingest, limits), server
+            CollectionService(self.collections, self.ingest, self.upkeep, limits), server
         )
         embedding_service_pb2_grpc.add_EmbeddingServiceServicer_to_server(
             EmbeddingService(self.encoders, limits, admission), server
@@ -137,15 +139,22 @@ async def open_app(settings: ServerSettings, metrics: Metrics | None = None) -> 
         unknown = [name for name in settings.store.vectors if name not in encoders.heads]
         if unknown:
             raise SettingsError(f"store.vectors: no encoder makes {unknown[0]!r}")
-        store = await stack.enter_async_context(open_store(settings.store))
+        url = await stack.enter_async_context(open_index(settings.store))
+        at = replace(settings.store, url=url)
+        store = await stack.enter_async_context(open_store(at))
         folder = Path(settings.store.folder)
+        revision = await asyncio.to_thread(Revision, folder / "revision")
+        upkeep = await stack.enter_async_context(
+            looked_after(store, at, settings.late_interaction, revision)
+        )
         collections = Collections(
             store,
             folder,
             heads=encoders.heads,
             fingerprints=encoders.fingerprints,
-            revision=await asyncio.to_thread(Revision, folder / "revision"),
+            revision=revision,
             default=settings.store.vectors,
+            late=upkeep.late,
         )
         pipelines = await asyncio.to_thread(_pipelines, settings, encoders, collections, contexts)
         yield App(
@@ -156,6 +165,7 @@ async def open_app(settings: ServerSettings, metrics: Metrics | None = None) -> 
             cache=cache,
             contexts=contexts,
             ingest=Ingest(encoders, collections, settings.limits),
+            upkeep=upkeep,
             models=Models(settings, encoders, collections, pipelines),
             metrics=metrics or Metrics(),
         )

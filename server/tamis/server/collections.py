@@ -8,18 +8,21 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID, uuid4, uuid5
 
 import numpy as np
 from qdrant_client import models
 
 from tamis.models.errors import InputError
-from tamis.models.retrievers import Nearest, Plan
+from tamis.models.retrievers import NearCentroids, Nearest, Plan
 from tamis.models.types import Head, Kind, Representation, Sparse
 from tamis.server.errors import MismatchError
+from tamis.server.late_interaction.fields import IDENTITY, hidden, lists_of
+from tamis.server.late_interaction.serving import LateInteraction
+from tamis.server.late_interaction.settings import LateInteractionSettings
 from tamis.server.plans import nearest_of, read
 from tamis.server.revision import Revision
-from tamis.server.store import CollectionSchema, VectorStore
+from tamis.server.store import CollectionSchema, DamagedCollectionError, VectorStore
 from tamis.server.store.pictures import PictureStore
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -59,6 +62,7 @@ class Collections:
         fingerprints: Mapping[str, str],
         revision: Revision,
         default: Sequence[str] = (),
+        late: LateInteraction | None = None,
     ) -> None:
         """Collections in `store`, whose pictures live in `folder`.
 
@@ -70,8 +74,12 @@ class Collections:
             revision: Changes with every collection that is made or deleted, here or by another
                 process.
             default: What a new collection indexes; empty for all heads.
+            late: What searches a vector a token with; None for the defaults, without copies.
         """
         self.store = store
+        self.late = late or LateInteraction(
+            store, folder / "late_interaction", LateInteractionSettings(), revision, None
+        )
         self._folder = folder
         self._heads = heads
         self._fingerprints = fingerprints
@@ -102,8 +110,17 @@ class Collections:
                     n: models.SparseVectorParams(modifier=models.Modifier.IDF if h.idf else None)
                     for n, h in heads.items()
                     if h.kind is Kind.SPARSE
+                }
+                | {
+                    lists: models.SparseVectorParams()
+                    for n, h in heads.items()
+                    if h.kind is Kind.MULTI
+                    for lists in lists_of(n)
                 },
-                metadata={"fingerprints": {n: self._fingerprint(n) for n in heads}},
+                metadata={
+                    IDENTITY: uuid4().hex,
+                    "fingerprints": {n: self._fingerprint(n) for n in heads},
+                },
             ),
         )
         self._revision.change()
@@ -114,7 +131,13 @@ class Collections:
         Raises:
             UnknownCollectionError: There is none of that name.
         """
+        try:
+            schema = await self.schema(name)
+        except DamagedCollectionError:  # can be deleted all the same
+            schema = None
         await self.store.drop(name)
+        if schema:
+            await self.late.forget(schema)
         self._revision.change()
         await asyncio.to_thread(shutil.rmtree, self._pictures_of(name), ignore_errors=True)
 
@@ -130,7 +153,9 @@ class Collections:
             Field(n, Kind.MULTI if p.multivector_config else Kind.DENSE, p.size, prints.get(n, ""))
             for n, p in schema.vectors.items()
         ]
-        fields += [Field(n, Kind.SPARSE, 0, prints.get(n, "")) for n in schema.sparse]
+        fields += [
+            Field(n, Kind.SPARSE, 0, prints.get(n, "")) for n in schema.sparse if not hidden(n)
+        ]
         return sorted(fields, key=lambda field: field.name)
 
     async def schema(self, name: str) -> CollectionSchema:
@@ -235,7 +260,7 @@ class Collections:
                 await pictures.discard(digest)
 
 
-def _check_length(name: str, schema: CollectionSchema, nearest: Nearest) -> None:
+def _check_length(name: str, schema: CollectionSchema, nearest: Nearest | NearCentroids) -> None:
     if isinstance(nearest.query, Sparse) or nearest.vector not in schema.vectors:
         return
     dim, size = nearest.query.shape[-1], schema.vectors[nearest.vector].size

@@ -10,6 +10,7 @@ from tamis.models.contexts.precision import Precision
 from tamis.models.errors import SettingsError
 from tamis.models.settings import build
 from tamis.server.cache.settings import CacheSettings
+from tamis.server.late_interaction.settings import LateInteractionSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -302,6 +303,7 @@ class ServerSettings:
     batch: BatchSettings = field(default_factory=BatchSettings)
     cache: CacheSettings = field(default_factory=CacheSettings)
     store: StoreSettings = field(default_factory=StoreSettings)
+    late_interaction: LateInteractionSettings = field(default_factory=LateInteractionSettings)
 
     def __post_init__(self) -> None:
         if self.workers < 1:

@@ -78,6 +78,7 @@ class Ingest:
         schema = await self._collections.schema(collection)
         made = await together(*(self._point(collection, d, schema) for d in documents))
         points = {point.id: point for point in made if isinstance(point, models.PointStruct)}
+        await self._collections.late.put_on_lists(schema, list(points.values()))
         if points:  # of two documents with one id, the later one stands
             await self._collections.store.upsert(collection, list(points.values()))
         return [
@@ -99,6 +100,7 @@ class Ingest:
                 metadata = plain_metadata(document.metadata, self._limits.max_metadata_bytes)
                 indexed = {*schema.vectors, *schema.sparse} - given.keys()
                 found = {**await self._representations(content, indexed), **given}
+                found = await self._collections.late.pooled(found)
                 found = {
                     name: self._weighed(collection, schema, name, value)
                     for name, value in found.items()

@@ -10,6 +10,7 @@ from qdrant_client import models
 from tamis.models.retrievers import (
     DistributionBased,
     Fusion,
+    NearCentroids,
     Nearest,
     Plan,
     ReciprocalRanks,
@@ -24,9 +25,22 @@ Found = list[models.ScoredPoint]
 
 
 async def ask(
-    store: VectorStore, collection: str, plan: Plan, where: models.Filter | None
+    store: VectorStore,
+    collection: str,
+    plan: Plan,
+    where: models.Filter | None,
+    *,
+    payload: bool = True,
 ) -> Found:
-    """What the store finds by this plan, best first. The filter holds in every part of it."""
+    """What the store finds by this plan, best first. The filter holds in every part of it.
+
+    Args:
+        store: Which.
+        collection: Its name.
+        plan: Without centroids, which `late_interaction` turns into lists.
+        where: The filter.
+        payload: Whether documents come along; without them, the plan must be one for the engine.
+    """
     if _in_engine(plan):
         using, exact = _field(plan)
         return await store.query(
@@ -37,6 +51,7 @@ async def ask(
             prefetch=_prefetches(plan, where),
             where=where,
             exact=exact,
+            payload=payload,
         )
     rankings = await together(*(ask(store, collection, part, where) for part in plan.prefetch))
     match plan.order:
@@ -63,9 +78,9 @@ def fuse(fusion: Fusion, rankings: Sequence[Found], limit: int) -> Found:
     return [points[name].model_copy(update={"score": scores[name]}) for name in best]
 
 
-def nearest_of(plan: Plan) -> list[Nearest]:
+def nearest_of(plan: Plan) -> list[Nearest | NearCentroids]:
     """Every comparison with an index vector that the plan makes."""
-    own = [plan.order] if isinstance(plan.order, Nearest) else []
+    own = [plan.order] if isinstance(plan.order, Nearest | NearCentroids) else []
     return own + [nearest for part in plan.prefetch for nearest in nearest_of(part)]
 
 

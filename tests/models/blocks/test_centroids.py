@@ -90,7 +90,8 @@ def test_a_document_is_on_the_list_of_each_of_its_centroids_once(
 ) -> None:
     tokens = clustered(rng, 50, 3_000)
     centroids = train(tokens, 64)
-    terms = centroids.terms(tokens[:40])
+    other, terms = centroids.terms([tokens[40:50], tokens[:40]])
+    assert set(other.indices) == set(centroids.nearest(tokens[40:50]))
     assert set(terms.indices) == set(centroids.nearest(tokens[:40]))
     assert (np.diff(terms.indices) > 0).all()
     assert (terms.values == 1).all()
@@ -98,7 +99,10 @@ def test_a_document_is_on_the_list_of_each_of_its_centroids_once(
 
 def test_a_document_without_tokens_is_on_no_list(rng: np.random.Generator) -> None:
     centroids = train(clustered(rng, 5, 100), 16)
-    assert len(centroids.terms(np.empty((0, 32), dtype=np.float32)).indices) == 0
+    none, some = centroids.terms([np.empty((0, 32), dtype=np.float32), centroids.vectors[:3]])
+    assert none.indices.tolist() == []
+    assert some.indices.tolist() == [0, 1, 2]
+    assert centroids.terms([]) == []
 
 
 @given(st.integers(1, 40), st.integers(1, 6), st.integers(0, 2**32 - 1))
@@ -123,7 +127,7 @@ def test_the_lists_promise_what_late_interaction_finds(rng: np.random.Generator)
     topics = unit(rng.normal(size=(200, 32)))
     documents = [clustered_around(topics[rng.choice(200, 12)], rng) for _ in range(500)]
     centroids = train(np.concatenate(documents), 256)
-    terms = [set(centroids.terms(document).indices) for document in documents]
+    terms = [set(own.indices) for own in centroids.terms(documents)]
     found = []
     for target in rng.choice(500, 20, replace=False):
         query = clustered_around(documents[target][:8], rng)

@@ -1,5 +1,6 @@
 """An engine, and a collection of clustered token vectors in it."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -43,9 +44,13 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 async def world(engine: str, tmp_path: Path, rng: np.random.Generator) -> AsyncIterator[World]:
     index = StoreSettings(url=engine, folder=str(tmp_path))
     async with open_store(index) as store:
-        revision = Revision(tmp_path / "revision")
+        revision = await asyncio.to_thread(Revision, tmp_path / "revision")
         late = LateInteraction(
-            store, tmp_path / "late_interaction", SETTINGS, revision, onnx_kernel()
+            store,
+            tmp_path / "late_interaction",
+            SETTINGS,
+            revision,
+            await asyncio.to_thread(onnx_kernel),
         )
         collections = Collections(
             store,

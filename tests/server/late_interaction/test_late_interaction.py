@@ -1,5 +1,7 @@
 """Late interaction over an index: what it finds, and what it makes of changes and of damage."""
 
+import asyncio
+import fcntl
 import json
 from collections.abc import Iterable
 from dataclasses import replace
@@ -15,6 +17,7 @@ from tamis.server.errors import MismatchError
 from tamis.server.late_interaction import generations
 from tamis.server.late_interaction.building import Progress, Step
 from tamis.server.late_interaction.fields import having, lists_of
+from tamis.server.late_interaction.serving import Field
 from tamis.server.late_interaction.upkeep import Upkeep
 
 EVEN = models.Filter(
@@ -101,19 +104,15 @@ async def test_searches_and_changes_go_on_during_a_rebuild(world: World) -> None
     await world.fill(300)
     before = (await world.build()).state.serving
     target = world.topics.document()
-    stages: list[Step] = []
+    updates = world.store.update_vectors
 
-    async def meanwhile(progress: Progress) -> None:
-        stages.append(progress.step)
-        assert await recall(world, 3) >= 0.8
-
-    upserts = world.store.update_vectors
-
-    async def update_vectors(collection: str, points: list[models.PointVectors]) -> None:
+    async def update_vectors(
+        collection: str, points: list[models.PointVectors], *, where: models.Filter
+    ) -> None:
         if "2000" not in world.truth:  # the first page is about to be put on the new lists
             await world.put({"2000": target, "0": target})
             assert (await world.search(world.topics.near(target)))[0] in ("2000", "0")
-        await upserts(collection, points)
+        await updates(collection, points, where=where)
         assert await recall(world, 3) >= 0.8
 
     world.store.update_vectors = update_vectors  # type: ignore[assignment,method-assign]
@@ -229,7 +228,8 @@ async def test_a_manifest_that_cannot_be_read_is_none(world: World) -> None:
     path = field.folder / f"{VECTOR}.json"
     for text in ("", "[]", '{"format": 9}', path.read_text()[:-20]):
         path.write_text(text)
-        assert generations.read(field.folder, VECTOR) == generations.State()
+        state = await asyncio.to_thread(generations.read, field.folder, VECTOR)
+        assert state == generations.State()
     world.revision.change()
     assert await recall(world) == 1
     assert (await world.build()).state.serving
@@ -275,17 +275,18 @@ async def test_a_process_of_its_own_builds(world: World) -> None:
 
 
 async def test_two_processes_do_not_build_the_same(world: World) -> None:
-    await world.fill(400)
+    await world.fill(150)
     upkeep, schema = upkeep_of(world), await world.collections.schema(NAME)
-    first = upkeep.optimize(NAME, schema)
-    await anext(first)
-    with pytest.raises(MismatchError, match=f"{NAME}: {VECTOR} is being optimized already"):
-        async for _ in upkeep.optimize(NAME, schema):
-            pass
-    await first.aclose()  # ends the process
+    folder = (await world.field()).folder
+    folder.mkdir(parents=True)
+    with (folder / f".{VECTOR}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(MismatchError, match=f"{NAME}: {VECTOR} is being optimized already"):
+            async for _ in upkeep.optimize(NAME, schema):
+                pass
 
 
-async def restarted(world: World) -> object:
+async def restarted(world: World) -> Field:
     """What a process that starts now makes of the files."""
     world.late._fields.clear()
     world.late._centroids.clear()

@@ -1,7 +1,7 @@
 """Centroids of token vectors: a token is found through the one that it is closest to."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -92,10 +92,16 @@ class Centroids:
         cosines = np.vecdot(tokens, near) / np.maximum(lengths(tokens)[:, 0], 1e-12)
         return float(cosines.mean(dtype=np.float64))
 
-    def terms(self, tokens: Float[np.ndarray, "tokens dim"], *, threads: int = 1) -> Sparse:
-        """A document as weights over centroids: 1 for each that one of its tokens is closest to."""
-        there = np.unique(self.nearest(tokens, threads=threads)).astype(np.int64)
-        return Sparse(there, np.ones(len(there), dtype=np.float32))
+    def terms(
+        self, documents: Sequence[Float[np.ndarray, "_ dim"]], *, threads: int = 1
+    ) -> list[Sparse]:
+        """Documents as weights over centroids: 1 for each that a token of theirs is closest to."""
+        if not documents:
+            return []
+        bounds = np.cumsum([len(document) for document in documents])
+        own = np.split(self.nearest(np.concatenate(documents), threads=threads), bounds[:-1])
+        there = [np.unique(one).astype(np.int64) for one in own]
+        return [Sparse(one, np.ones(len(one), dtype=np.float32)) for one in there]
 
     def weights(self, query: Float[np.ndarray, "tokens dim"], probes: int) -> Sparse:
         """A query as weights over centroids, whose product with a document's estimates MaxSim.

@@ -100,7 +100,7 @@ class Builder:
             await self._next(state, documents, afresh=retrain)
         elif state.serving:
             await self._fill(state.serving, documents)
-        state = generations.read(self.folder, self.vector)
+        state = await asyncio.to_thread(generations.read, self.folder, self.vector)
         if copy and self.settings.copy and state.serving:
             await self._copy(state, documents)
         await asyncio.to_thread(self._clean)
@@ -131,9 +131,9 @@ class Builder:
             generation = await self._train(state, documents)
             field = lists_of(self.vector)[generation.slot]
             await self.store.delete_vectors(self.collection, [field], having([field]))
-            self._say(replace(state, filling=generation))  # who takes documents in fills too
+            await self._say(replace(state, filling=generation))  # who takes documents in fills too
         await self._fill(generation, documents)
-        self._say(replace(state, serving=generation, filling=None))
+        await self._say(replace(state, serving=generation, filling=None))
         await self._fill(generation, documents)  # for who did not know yet
 
     async def _train(self, state: State, documents: int) -> Generation:
@@ -157,7 +157,9 @@ class Builder:
             documents=documents,
             similarity=similarity,
         )
-        kept = generations.keep(self.folder, self.vector, generation, centroids)
+        kept = await asyncio.to_thread(
+            generations.keep, self.folder, self.vector, generation, centroids
+        )
         logger.info(
             "%s: %s: %d centroids, similarity %.3f",
             *(self.collection, self.vector, len(centroids), similarity),
@@ -193,7 +195,11 @@ class Builder:
             before = done
             async for found in self._pages(missing):
                 points = await asyncio.to_thread(self._terms, centroids, field, found)
-                await self.store.update_vectors(self.collection, points)
+                await self.store.update_vectors(
+                    # One that was replaced since it was read has lists of its own.
+                    *(self.collection, points),
+                    where=having(without=[field]),
+                )
                 done += len(points)
                 self.report(Progress(self.vector, Step.LIST, min(done, documents), documents))
             if done == before:
@@ -224,7 +230,7 @@ class Builder:
             done += len(ids)
             self.report(Progress(self.vector, Step.COPY, min(done, documents), documents))
         await asyncio.to_thread(writer.finish)
-        self._say(replace(state, copy=name))
+        await self._say(replace(state, copy=name))
 
     async def _pages(self, where: models.Filter) -> AsyncIterator[dict[str, np.ndarray]]:
         """Vectors by id, of the documents that pass, some at a time."""
@@ -276,8 +282,8 @@ class Builder:
             if self.vector in own
         }
 
-    def _say(self, state: State) -> None:
-        generations.write(self.folder, self.vector, state)
+    async def _say(self, state: State) -> None:
+        await asyncio.to_thread(generations.write, self.folder, self.vector, state)
         self.changed()
 
     def _clean(self) -> None:

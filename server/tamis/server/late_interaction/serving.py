@@ -103,7 +103,11 @@ class LateInteraction:
     def folder_of(self, schema: CollectionSchema) -> Path | None:
         """Where a collection's files are; None for one that was made before it had any."""
         identity = schema.metadata.get(IDENTITY)
-        return self._folder / str(identity) if identity else None
+        return self.folder_for(str(identity)) if identity else None
+
+    def folder_for(self, identity: str) -> Path:
+        """Where the files of the collection are that has this identity in its metadata."""
+        return self._folder / identity
 
     async def field(self, schema: CollectionSchema, vector: str) -> Field | None:
         """What there is of a field, as its files say now; None where it has no lists."""

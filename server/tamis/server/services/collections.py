@@ -1,6 +1,7 @@
 """CollectionService: documents in, out and away."""
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 import grpc.aio
 
@@ -9,6 +10,8 @@ from tamis.server.collections import Collections
 from tamis.server.config import Limits
 from tamis.server.errors import failure_of
 from tamis.server.ingest import Ingest
+from tamis.server.late_interaction.building import Step
+from tamis.server.late_interaction.upkeep import Upkeep
 from tamis.server.messages import KINDS, document, weighting, weighting_message, where_clause
 from tamis.v1 import collection_service_pb2 as pb
 from tamis.v1 import document_pb2, representation_pb2
@@ -17,15 +20,25 @@ from tamis.v1.collection_service_pb2_grpc import CollectionServiceServicer
 MAX_DELETED_IDS = 10_000
 MAX_GOT_IDS = 1_000
 
+_STEPS = {
+    Step.SAMPLE: pb.OPTIMIZE_STEP_SAMPLE,
+    Step.TRAIN: pb.OPTIMIZE_STEP_TRAIN,
+    Step.LIST: pb.OPTIMIZE_STEP_LIST,
+    Step.COPY: pb.OPTIMIZE_STEP_COPY,
+}
+
 Context = grpc.aio.ServicerContext[object, object]
 
 
 class CollectionService(CollectionServiceServicer):
     """Keeps the documents that are searched."""
 
-    def __init__(self, collections: Collections, ingest: Ingest, limits: Limits) -> None:
+    def __init__(
+        self, collections: Collections, ingest: Ingest, upkeep: Upkeep, limits: Limits
+    ) -> None:
         self._collections = collections
         self._ingest = ingest
+        self._upkeep = upkeep
         self._limits = limits
 
     async def CreateCollection(  # noqa: N802 - gRPC's names
@@ -82,6 +95,22 @@ class CollectionService(CollectionServiceServicer):
                     ],
                 )
             )
+
+    async def OptimizeCollection(  # type: ignore[override]  # noqa: N802 - writes, never yields
+        self, request: pb.OptimizeCollectionRequest, context: Context
+    ) -> None:
+        schema = await self._collections.schema(request.name)
+        progress = self._upkeep.optimize(request.name, schema, retrain=request.retrain)
+        async with aclosing(progress) as steps:
+            async for step in steps:
+                await context.write(
+                    pb.OptimizeCollectionResponse(
+                        vector=step.vector,
+                        step=_STEPS[step.step],
+                        done=step.done,
+                        total=step.total,
+                    )
+                )
 
     async def DeleteDocuments(  # noqa: N802
         self, request: pb.DeleteDocumentsRequest, context: Context
