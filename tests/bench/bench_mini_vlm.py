@@ -201,7 +201,10 @@ def inside(table: Table) -> Iterator[tuple[str, Callable[[float], Pruning]]]:
     (early,), (late,) = table.at(2), table.at(16)
     yield "fastv", lambda share: only(FastV(layer=early, budget=whole(share)))
     stages = table.at(8, 16, 24)
-    yield "pyramiddrop", lambda share: only(PyramidDrop(stages=stages, ratio=share ** (1 / 3)))
+    yield (
+        "pyramiddrop",
+        lambda share: only(PyramidDrop(stages=stages, ratio=share ** (1 / 3) + 1e-9)),
+    )
     rating = table.at(2, 6, 15)
     yield (
         "sparsevlm",
@@ -219,39 +222,49 @@ def inside(table: Table) -> Iterator[tuple[str, Callable[[float], Pruning]]]:
     yield "p_sigmoid", lambda share: only(p_sigmoid.search(table.tried, share, ROUNDS))
 
 
-def test_accuracy_by_share() -> None:
+@pytest.fixture(scope="module")
+def table() -> Iterator[Table]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    try:
-        report()
-    finally:
-        torch.set_num_threads(threads)
-
-
-def report() -> None:
     model, words = load(MODEL)
     sides = read(DATA)
-    vlm, training = PrunedVlm(model), sides["train"]
-    tried = Calibration(vlm, words, training, drawn(training, CALIBRATION))
-    table = Table(tried, sides["test"], drawn(sides["test"], QUESTIONS))
-    table.outcome(NOTHING)  # warms up
-    full = table.outcome(NOTHING)
+    training = sides["train"]
+    tried = Calibration(PrunedVlm(model), words, training, drawn(training, CALIBRATION))
+    made = Table(tried, sides["test"], drawn(sides["test"], QUESTIONS))
+    made.outcome(NOTHING)  # warms up
+    full = made.outcome(NOTHING)
     right = shown(f"{100 * full.accuracy:.1f}", full)
-    print(f"\n{len(table.questions)} questions, all tokens: {right}")
-    searched = g_search.search(tried)
-    made = table.outcome(Pruning(inside=searched))
-    shares = " ".join(f"{100 * share:.3g}" for share in searched.shares)
-    cell = table.cell(Pruning(inside=searched))
-    print(f"g_search: {cell}; {100 * made.left:.1f} % left, the layers keep {shares} %\n")
-    heads = " | ".join(f"{100 * share:.3g} %" for share in SHARES)
-    print(f"| Method | Where, positions | {heads} |\n|{' --- |' * (2 + len(SHARES))}")
+    print(f"\n\n{len(made.questions)} questions, all tokens: {right}")
+    yield made
+    torch.set_num_threads(threads)
+
+
+def test_before_the_language_model(table: Table) -> None:
+    head()
     for packed, positions in ((False, "original"), (True, "renumbered")):
         row("random", f"projected, {positions}", [table.random(s, packed=packed) for s in SHARES])
     for name in VISUALS:
         row(name, where(visual(name, 0.5)), [table.cell(visual(name, s)) for s in SHARES])
+
+
+def test_inside_the_language_model(table: Table) -> None:
+    head()
     for name, pruning in inside(table):
         prunings = [pruning(share) for share in SHARES]
         row(name, where(prunings[0]), [table.cell(own) for own in prunings])
+
+
+def test_g_search(table: Table) -> None:
+    found = g_search.search(table.tried)
+    made = table.outcome(Pruning(inside=found))
+    shares = " ".join(f"{100 * share:.3g}" for share in found.shares)
+    cell = table.cell(Pruning(inside=found))
+    print(f"\ng_search: {cell}; {100 * made.left:.1f} % left, the layers keep {shares} %")
+
+
+def head() -> None:
+    heads = " | ".join(f"{100 * share:.3g} %" for share in SHARES)
+    print(f"\n| Method | Where, positions | {heads} |\n|{' --- |' * (2 + len(SHARES))}")
 
 
 def row(name: str, place: str, cells: list[str]) -> None:
