@@ -12,7 +12,7 @@ pytest.importorskip("transformers")
 from transformers import LlavaForConditionalGeneration  # noqa: E402
 
 from tamis.models.train.easy_vqa import EasyVqa, Question, Words  # noqa: E402
-from tamis.models.train.mini_vlm import Recipe, Run, config, held_out, mirrored, names  # noqa: E402
+from tamis.models.train.mini_vlm import Recipe, Run, config, mirrored, names  # noqa: E402
 from tamis.models.train.mini_vlm_accuracy import accuracy, load  # noqa: E402
 from tamis.models.train.shared_picture import UNANSWERED, logits, packed, pixels  # noqa: E402
 
@@ -149,8 +149,8 @@ def test_mirroring_swaps_left_and_right_only(data: EasyVqa) -> None:
     assert sum(kept) + sum(swapped) == 40
 
 
-def test_held_out_pictures_keep_their_questions() -> None:
-    kept, last = held_out(pictures(6), 2)
+def test_the_last_pictures_keep_their_questions() -> None:
+    kept, last = pictures(6).split(2)
     assert (len(kept.pictures), len(last.pictures)) == (4, 2)
     assert kept.questions == pictures(4).questions
     assert [q.answer for q in last.by_picture[1]] == [answers[1] for answers in TEXTS.values()]

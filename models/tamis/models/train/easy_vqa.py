@@ -11,7 +11,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -69,6 +69,17 @@ class EasyVqa:
         for question in self.questions:
             made[question.picture].append(question)
         return made
+
+    def split(self, count: int) -> tuple["EasyVqa", "EasyVqa"]:
+        """The data without its last `count` pictures, and those."""
+        kept = len(self.pictures) - count
+        first = [question for question in self.questions if question.picture < kept]
+        last = [
+            replace(question, picture=question.picture - kept)
+            for question in self.questions
+            if question.picture >= kept
+        ]
+        return EasyVqa(self.pictures[:kept], first), EasyVqa(self.pictures[kept:], last)
 
 
 class Words:
