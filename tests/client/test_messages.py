@@ -24,6 +24,7 @@ from tamis.client import (
     result_messages,
 )
 from tamis.v1 import (
+    collection_service_pb2,
     context_pb2,
     document_pb2,
     embedding_service_pb2,
@@ -115,6 +116,7 @@ def test_frames_are_sent_in_their_order() -> None:
         (enums.Priority, retrieval_service_pb2.Priority),
         (enums.EmbeddingSource, retrieval_service_pb2.EmbeddingSource),
         (enums.VectorKind, representation_pb2.VectorKind),
+        (enums.OptimizeStep, collection_service_pb2.OptimizeStep),
     ],
 )
 def test_our_words_are_the_wire_s(enum: type[StrEnum], wrapper: Any) -> None:

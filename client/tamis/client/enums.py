@@ -112,6 +112,16 @@ class EmbeddingSource(StrEnum):
     UNKNOWN = "unknown"
 
 
+class OptimizeStep(StrEnum):
+    """What is being done to make a collection's late interaction fast."""
+
+    SAMPLE = "sample"  # documents are read for training
+    TRAIN = "train"  # centroids are trained
+    LIST = "list"  # documents are put on the lists of their centroids
+    COPY = "copy"  # vectors are copied to where they are scored fastest
+    UNKNOWN = "unknown"
+
+
 class VectorKind(StrEnum):
     """What a representation looks like."""
 

@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 from tamis.client import enums
 from tamis.v1 import (
+    collection_service_pb2,
     failure_pb2,
     representation_pb2,
     retrieval_service_pb2,
@@ -32,6 +33,9 @@ SOURCES = _words(
     enums.EmbeddingSource, retrieval_service_pb2.EmbeddingSource, enums.EmbeddingSource.NONE
 )
 KINDS = _words(enums.VectorKind, representation_pb2.VectorKind, enums.VectorKind.UNKNOWN)
+OPTIMIZE_STEPS = _words(
+    enums.OptimizeStep, collection_service_pb2.OptimizeStep, enums.OptimizeStep.UNKNOWN
+)
 VARIANTS = _words(enums.TermVariant, representation_pb2.TermVariant, enums.TermVariant.LUCENE)
 DTYPES = {
     number: name.removeprefix("DATA_TYPE_").lower()
