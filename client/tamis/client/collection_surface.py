@@ -42,6 +42,7 @@ class CollectionSurface(ABC):
         vectors: Sequence[str] = (),
         *,
         weightings: Mapping[str, TermWeighting] = MappingProxyType({}),
+        indexes: Mapping[str, str] = MappingProxyType({}),
         **options: Unpack[CallOptions],
     ) -> Any:
         """Makes an empty collection.
@@ -50,6 +51,8 @@ class CollectionSurface(ABC):
             name: Its name.
             vectors: What it indexes; empty for all that the encoders make.
             weightings: How it weighs fields that are counts of terms, such as `bm25.terms`.
+            indexes: Metadata fields that filters will test, and what they hold; see `FieldType`.
+                Filters on others work too, and look at every document.
             options: As every call has.
         """
 
@@ -62,20 +65,42 @@ class CollectionSurface(ABC):
         """Returns what every collection holds, by name."""
 
     @abstractmethod
-    def optimize_collection(
-        self, name: str, *, retrain: bool = False, **options: Unpack[CallOptions]
-    ) -> Any:
-        """Makes late interaction over a large collection fast: yields `OptimizeProgress`.
+    def drop_collection(self, name: str, **options: Unpack[CallOptions]) -> Any:
+        """Deletes a collection with all that it holds."""
 
-        The server does this by itself now and then. What is half done when the loop is left, the
-        next call goes on with. It has no timeout unless one is given.
+    @abstractmethod
+    def set_alias(self, alias: str, collection: str, **options: Unpack[CallOptions]) -> Any:
+        """Lets another name stand for a collection, at once; returns what it stood for before.
 
-        Args:
-            name: The collection's.
-            retrain: Train centroids again even if they still fit.
-            options: As every call has.
+        So documents can be indexed anew in another collection, while searches go on in the old one.
         """
 
     @abstractmethod
-    def drop_collection(self, name: str, **options: Unpack[CallOptions]) -> Any:
-        """Deletes a collection with all that it holds."""
+    def delete_alias(self, alias: str, **options: Unpack[CallOptions]) -> Any:
+        """Takes another name away; the collection stays."""
+
+    @abstractmethod
+    def create_snapshot(self, collection: str, **options: Unpack[CallOptions]) -> Any:
+        """Writes a collection to one file on the server, and returns its `Snapshot`.
+
+        Searches and writes go on. It has no timeout unless one is given.
+        """
+
+    @abstractmethod
+    def snapshots(self, collection: str, **options: Unpack[CallOptions]) -> Any:
+        """Returns the snapshots of a collection, which may be gone, the newest first."""
+
+    @abstractmethod
+    def delete_snapshot(
+        self, collection: str, snapshot: str, **options: Unpack[CallOptions]
+    ) -> Any:
+        """Deletes a snapshot of a collection."""
+
+    @abstractmethod
+    def restore_snapshot(
+        self, collection: str, snapshot: str, name: str, **options: Unpack[CallOptions]
+    ) -> Any:
+        """Makes the collection `name` of a snapshot, and returns what it holds.
+
+        It has no timeout unless one is given.
+        """

@@ -112,13 +112,13 @@ class EmbeddingSource(StrEnum):
     UNKNOWN = "unknown"
 
 
-class OptimizeStep(StrEnum):
-    """What is being done to make a collection's late interaction fast."""
+class FieldType(StrEnum):
+    """What a field of the metadata holds, for an index of it."""
 
-    SAMPLE = "sample"  # documents are read for training
-    TRAIN = "train"  # centroids are trained
-    LIST = "list"  # documents are put on the lists of their centroids
-    COPY = "copy"  # vectors are copied to where they are scored fastest
+    TEXT = "text"
+    INTEGER = "integer"
+    NUMBER = "number"
+    BOOL = "bool"
     UNKNOWN = "unknown"
 
 

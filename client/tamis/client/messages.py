@@ -182,7 +182,24 @@ def collection(message: collection_service_pb2.Collection) -> types.Collection:
         )
         for one in message.vectors
     )
-    return types.Collection(message.name, vectors, message.documents)
+    return types.Collection(
+        message.name,
+        vectors,
+        message.documents,
+        aliases=tuple(message.aliases),
+        indexes={
+            name: words.FIELD_TYPES.get(kind, enums.FieldType.UNKNOWN)
+            for name, kind in message.indexes.items()
+        },
+        damage=message.damage,
+    )
+
+
+def snapshot(message: collection_service_pb2.Snapshot) -> types.Snapshot:
+    """A collection in a file."""
+    return types.Snapshot(
+        message.name, message.collection, message.created, message.documents, message.size_bytes
+    )
 
 
 def server_info(message: server_service_pb2.GetServerInfoResponse) -> types.ServerInfo:

@@ -12,7 +12,12 @@ HEDGE_SHARE = 0.05
 # Calls that change nothing, so that asking twice is safe. gRPC retries a stream only until its
 # first message arrives.
 SAFE_METHODS = {
-    "tamis.v1.CollectionService": ("DescribeCollection", "ListCollections", "GetDocuments"),
+    "tamis.v1.CollectionService": (
+        "DescribeCollection",
+        "ListCollections",
+        "GetDocuments",
+        "ListSnapshots",
+    ),
     "tamis.v1.EmbeddingService": ("Embed",),
     "tamis.v1.ModelService": ("ListModels", "GetModel"),
     "tamis.v1.RefineService": ("Refine", "GetContext"),
@@ -30,7 +35,8 @@ SERVICE_CONFIG = {
                 for method in methods
             ],
             "retryPolicy": {
-                "maxAttempts": 4,
+                # A server whose index is starting again asks for a second each time.
+                "maxAttempts": 5,
                 "initialBackoff": "0.05s",
                 "maxBackoff": "1s",
                 "backoffMultiplier": 2,
@@ -42,8 +48,8 @@ SERVICE_CONFIG = {
     ],
     # Retries stop while more than half of the tokens are gone, so that callers do not bury a server
     # that is coming back. A worker that dies takes all calls of a connection with it: half of the
-    # tokens are enough for these.
-    "retryThrottling": {"maxTokens": 100, "tokenRatio": 0.1},
+    # tokens are enough for these, and for 30 searches a second while an index starts again.
+    "retryThrottling": {"maxTokens": 200, "tokenRatio": 0.1},
 }
 
 ARGUMENTS: tuple[tuple[str, Any], ...] = (

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType, TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
@@ -16,13 +16,14 @@ from tamis.client.frames import Frames
 from tamis.client.gates import Gate, Size
 from tamis.client.options import CALL_TIMEOUT_S, CHECK_TIMEOUT_S
 from tamis.client.pool import Place
-from tamis.client.results import Failure, Hit, OptimizeProgress, Ranked, Refined, StageResult
+from tamis.client.results import Failure, Hit, Ranked, Refined, StageResult
 from tamis.client.searcher import Call
 from tamis.client.searching import Search, SearchArguments
 from tamis.client.surface import Surface
 from tamis.client.sync_hedging import Hedged
 from tamis.client.sync_session import Session
 from tamis.client.sync_streams import SearchStream, UpsertStream
+from tamis.client.sync_upkeep import Upkeep
 from tamis.client.tensors import Context, Embedding
 from tamis.client.types import (
     CallOptions,
@@ -39,7 +40,7 @@ from tamis.v1.retrieval_service_pb2 import SearchRequest
 T = TypeVar("T")
 
 
-class Client(Surface[SearchStream, UpsertStream, Iterable[Document]]):
+class Client(Upkeep, Surface[SearchStream, UpsertStream, Iterable[Document]]):
     """A client of one server. Any number of threads may use it at once."""
 
     _gate: Gate
@@ -154,9 +155,10 @@ class Client(Surface[SearchStream, UpsertStream, Iterable[Document]]):
         vectors: Sequence[str] = (),
         *,
         weightings: Mapping[str, TermWeighting] = MappingProxyType({}),
+        indexes: Mapping[str, str] = MappingProxyType({}),
         **options: Unpack[CallOptions],
     ) -> Collection:
-        made = collection_calls.create_collection(name, vectors, weightings)
+        made = collection_calls.create_collection(name, vectors, weightings, indexes)
         return self._ask(made, options)
 
     def collection(self, name: str, **options: Unpack[CallOptions]) -> Collection:
@@ -164,23 +166,6 @@ class Client(Surface[SearchStream, UpsertStream, Iterable[Document]]):
 
     def collections(self, **options: Unpack[CallOptions]) -> list[Collection]:
         return self._ask(collection_calls.collections(), options)
-
-    def optimize_collection(
-        self, name: str, *, retrain: bool = False, **options: Unpack[CallOptions]
-    ) -> Iterator[OptimizeProgress]:
-        call, place = self._call(options, math.inf), self._place()
-        stream = place.held_by(
-            place.lane.stubs.collections.OptimizeCollection,
-            collection_calls.optimize(name, retrain),
-            **call.arguments,
-        )
-        try:
-            for response in stream:
-                yield collection_calls.optimize_progress(response)
-        except grpc.RpcError as error:
-            raise errors.of_call(error, call.request_id) from error
-        finally:
-            stream.cancel()
 
     def drop_collection(self, name: str, **options: Unpack[CallOptions]) -> None:
         self._ask(collection_calls.drop_collection(name), options)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
 
-from tamis.client.enums import VectorKind
+from tamis.client.enums import FieldType, VectorKind
 from tamis.client.tensors import SparseVector, Tensor
 
 
@@ -97,11 +97,36 @@ class Collection:
         name: From 1 to 64 characters of a-z, A-Z, 0-9, `_` and `-`.
         vectors: The representations that it indexes.
         documents: How many documents it holds.
+        aliases: Other names that stand for it.
+        indexes: The metadata fields that have an index, and what they hold.
+        damage: Why it cannot be read, where its files are damaged; nothing else is known then.
     """
 
     name: str
     vectors: tuple[VectorField, ...] = ()
     documents: int = 0
+    aliases: tuple[str, ...] = ()
+    indexes: Mapping[str, FieldType] = field(default_factory=dict)
+    damage: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A collection as it was, in one file on the server.
+
+    Attributes:
+        name: Of its file.
+        collection: What it is of.
+        created: When it was made, as in `2026-03-01T12:00:00Z`.
+        documents: How many it holds.
+        size_bytes: Of its file.
+    """
+
+    name: str
+    collection: str
+    created: str
+    documents: int
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)

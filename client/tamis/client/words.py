@@ -33,9 +33,7 @@ SOURCES = _words(
     enums.EmbeddingSource, retrieval_service_pb2.EmbeddingSource, enums.EmbeddingSource.NONE
 )
 KINDS = _words(enums.VectorKind, representation_pb2.VectorKind, enums.VectorKind.UNKNOWN)
-OPTIMIZE_STEPS = _words(
-    enums.OptimizeStep, collection_service_pb2.OptimizeStep, enums.OptimizeStep.UNKNOWN
-)
+FIELD_TYPES = _words(enums.FieldType, collection_service_pb2.FieldType, enums.FieldType.UNKNOWN)
 VARIANTS = _words(enums.TermVariant, representation_pb2.TermVariant, enums.TermVariant.LUCENE)
 DTYPES = {
     number: name.removeprefix("DATA_TYPE_").lower()

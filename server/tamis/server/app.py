@@ -33,6 +33,7 @@ from tamis.server.oip import service as oip
 from tamis.server.pipeline import Pipeline, Stage
 from tamis.server.retrieving import Retrieve
 from tamis.server.revision import Revision
+from tamis.server.schemas import DenseIndex
 from tamis.server.services.collections import CollectionService
 from tamis.server.services.embedding import EmbeddingService
 from tamis.server.services.models import ModelService
@@ -40,6 +41,7 @@ from tamis.server.services.refine import RefineService
 from tamis.server.services.rerank import RerankService
 from tamis.server.services.retrieval import RetrievalService
 from tamis.server.services.server import ServerService
+from tamis.server.snapshots import Snapshots
 from tamis.server.stages import Rerank
 from tamis.server.store.opening import open_index, open_store
 from tamis.v1 import (
@@ -60,6 +62,7 @@ class App:
     settings: ServerSettings
     encoders: Encoders
     collections: Collections
+    snapshots: Snapshots
     pipelines: Mapping[str, Pipeline]
     cache: EmbeddingCache
     contexts: ContextCache
@@ -85,7 +88,8 @@ class App:
         )
         retrieval_service_pb2_grpc.add_RetrievalServiceServicer_to_server(retrieval, server)
         collection_service_pb2_grpc.add_CollectionServiceServicer_to_server(
-            CollectionService(self.collections, self.ingest, self.upkeep, limits), server
+            CollectionService(self.collections, self.snapshots, self.ingest, self.upkeep, limits),
+            server,
         )
         embedding_service_pb2_grpc.add_EmbeddingServiceServicer_to_server(
             EmbeddingService(self.encoders, limits, admission), server
@@ -155,12 +159,14 @@ async def open_app(settings: ServerSettings, metrics: Metrics | None = None) -> 
             revision=revision,
             default=settings.store.vectors,
             late=upkeep.late,
+            dense=DenseIndex(settings.store.dense == "int8", settings.store.oversampling),
         )
         pipelines = await asyncio.to_thread(_pipelines, settings, encoders, collections, contexts)
         yield App(
             settings=settings,
             encoders=encoders,
             collections=collections,
+            snapshots=Snapshots(collections, folder / "snapshots"),
             pipelines=pipelines,
             cache=cache,
             contexts=contexts,

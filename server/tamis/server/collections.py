@@ -7,38 +7,37 @@ import time
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
-from uuid import UUID, uuid4, uuid5
+from uuid import UUID, uuid5
 
 import numpy as np
 from qdrant_client import models
 
 from tamis.models.errors import InputError
 from tamis.models.retrievers import NearCentroids, Nearest, Plan
-from tamis.models.types import Head, Kind, Representation, Sparse
+from tamis.models.types import Head, Representation, Sparse
+from tamis.server.aliases import Aliases
 from tamis.server.errors import MismatchError
-from tamis.server.late_interaction.fields import IDENTITY, hidden, lists_of
+from tamis.server.late_interaction.fields import hidden
 from tamis.server.late_interaction.serving import LateInteraction
 from tamis.server.late_interaction.settings import LateInteractionSettings
 from tamis.server.plans import nearest_of, read
 from tamis.server.revision import Revision
-from tamis.server.store import CollectionSchema, DamagedCollectionError, VectorStore
+from tamis.server.schemas import DenseIndex, Field, fields_of, new_schema
+from tamis.server.store import (
+    CollectionExistsError,
+    CollectionSchema,
+    DamagedCollectionError,
+    VectorStore,
+)
 from tamis.server.store.pictures import PictureStore
+from tamis.server.terms import Terms
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 NAMESPACE = UUID("6f1c0b5e-4a43-5d0e-9c56-0a6f5a3c7d11")  # of point ids: any fixed one will do
 PAGE = 1_000  # documents that are looked at together when a filter deletes them
 SCHEMA_TTL_S = 5.0  # how long another machine's change of a collection may go unnoticed
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One indexed representation."""
-
-    name: str
-    kind: Kind
-    dim: int
-    fingerprint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +62,7 @@ class Collections:
         revision: Revision,
         default: Sequence[str] = (),
         late: LateInteraction | None = None,
+        dense: DenseIndex | None = None,
     ) -> None:
         """Collections in `store`, whose pictures live in `folder`.
 
@@ -75,11 +75,15 @@ class Collections:
                 process.
             default: What a new collection indexes; empty for all heads.
             late: What searches a vector a token with; None for the defaults, without copies.
+            dense: How dense vectors are searched; None for as they are.
         """
         self.store = store
         self.late = late or LateInteraction(
             store, folder / "late_interaction", LateInteractionSettings(), revision, None
         )
+        self.terms = Terms(store)
+        self.dense = dense or DenseIndex()
+        self.aliases = Aliases(store, revision)
         self._folder = folder
         self._heads = heads
         self._fingerprints = fingerprints
@@ -87,41 +91,34 @@ class Collections:
         self._revision = revision
         self._schemas: dict[str, _Known] = {}
 
-    async def create(self, name: str, vectors: Sequence[str] = ()) -> None:
+    async def create(
+        self,
+        name: str,
+        vectors: Sequence[str] = (),
+        weightings: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+        indexes: Mapping[str, models.PayloadSchemaType] = MappingProxyType({}),
+    ) -> None:
         """Makes an empty collection that indexes `vectors`.
+
+        Args:
+            name: Its name.
+            vectors: What it indexes; empty for the default.
+            weightings: How it weighs fields that are counts of terms: the settings of a
+                `TermWeighting` that are not those of the field's encoder.
+            indexes: What fields of the metadata hold that filters will test.
 
         Raises:
             InputError: The name is not a good one, or no encoder makes one of the vectors.
-            CollectionExistsError: There is one.
+            CollectionExistsError: There is one, or it is another name of one.
         """
-        if not NAME.fullmatch(name):
-            raise InputError(
-                f"collection: {name[:80]!r} is not 1 to 64 characters of a-z, A-Z, 0-9, _ and -"
-            )
+        check_name(name)
         chosen = tuple(vectors) or self._default or tuple(self._heads)
         if unknown := [vector for vector in chosen if vector not in self._heads]:
             raise InputError(f"vectors: {unknown[0]!r} is not one of {', '.join(self._heads)}")
         heads = {vector: self._heads[vector] for vector in chosen}
+        prints = {vector: self._fingerprint(vector) for vector in chosen}
         await self.store.create(
-            name,
-            CollectionSchema(
-                vectors={n: _params(h) for n, h in heads.items() if h.kind is not Kind.SPARSE},
-                sparse={
-                    n: models.SparseVectorParams(modifier=models.Modifier.IDF if h.idf else None)
-                    for n, h in heads.items()
-                    if h.kind is Kind.SPARSE
-                }
-                | {
-                    lists: models.SparseVectorParams()
-                    for n, h in heads.items()
-                    if h.kind is Kind.MULTI
-                    for lists in lists_of(n)
-                },
-                metadata={
-                    IDENTITY: uuid4().hex,
-                    "fingerprints": {n: self._fingerprint(n) for n in heads},
-                },
-            ),
+            name, new_schema(heads, prints, weightings, indexes, int8=self.dense.int8)
         )
         self._revision.change()
 
@@ -129,8 +126,15 @@ class Collections:
         """Deletes a collection with all that it holds.
 
         Raises:
+            MismatchError: Another name stands for it, or it is such a name.
             UnknownCollectionError: There is none of that name.
         """
+        if (stands_for := await self.aliases.resolve(name)) != name:
+            raise MismatchError(f"{name!r} is an alias of {stands_for!r}: delete the alias")
+        if others := await self.aliases.of(name):
+            raise MismatchError(
+                f"the alias {others[0]!r} stands for {name!r}: switch or delete it before"
+            )
         try:
             schema = await self.schema(name)
         except DamagedCollectionError:  # can be deleted all the same
@@ -147,16 +151,7 @@ class Collections:
         Raises:
             UnknownCollectionError: There is none of that name.
         """
-        schema = await self.schema(name)
-        prints = schema.metadata.get("fingerprints", {})
-        fields = [
-            Field(n, Kind.MULTI if p.multivector_config else Kind.DENSE, p.size, prints.get(n, ""))
-            for n, p in schema.vectors.items()
-        ]
-        fields += [
-            Field(n, Kind.SPARSE, 0, prints.get(n, "")) for n in schema.sparse if not hidden(n)
-        ]
-        return sorted(fields, key=lambda field: field.name)
+        return fields_of(await self.schema(name))
 
     async def schema(self, name: str) -> CollectionSchema:
         """What a collection indexes, remembered for a few seconds while none is changed.
@@ -173,6 +168,10 @@ class Collections:
         self._schemas[name] = _Known(schema, revision, now_s)
         return schema
 
+    def default_fields(self) -> dict[str, Head]:
+        """What a collection indexes that nobody describes."""
+        return {name: self._heads[name] for name in self._default or tuple(self._heads)}
+
     def check(self, name: str, schema: CollectionSchema, plan: Plan) -> None:
         """Refuses a plan that compares what must not be compared.
 
@@ -187,7 +186,7 @@ class Collections:
 
     def _check_vector(self, name: str, schema: CollectionSchema, vector: str) -> None:
         if vector not in schema.vectors and vector not in schema.sparse:
-            known = ", ".join(sorted({*schema.vectors, *schema.sparse}))
+            known = ", ".join(sorted(n for n in (*schema.vectors, *schema.sparse) if not hidden(n)))
             raise MismatchError(f"collection {name!r} does not index {vector!r}; it has: {known}")
         indexed, ours = (
             schema.metadata.get("fingerprints", {}).get(vector),
@@ -231,6 +230,24 @@ class Collections:
         """The pictures of a collection."""
         return PictureStore(self._pictures_of(name))
 
+    async def require_free(self, name: str) -> None:
+        """Lets a name be given to a new collection.
+
+        Raises:
+            CollectionExistsError: It is taken.
+        """
+        if name in await self.store.names() or name in await self.store.aliases():
+            raise CollectionExistsError(f"there is a collection or an alias {name!r} already")
+
+    async def adopt(self, name: str, files: Path) -> None:
+        """Makes a collection of files that the store has given.
+
+        Raises:
+            CollectionExistsError: There is one of that name.
+        """
+        await self.store.adopt_files(name, files)
+        self._revision.change()
+
     def _pictures_of(self, name: str) -> Path:
         return self._folder / "pictures" / name
 
@@ -270,25 +287,21 @@ def _check_length(name: str, schema: CollectionSchema, nearest: Nearest | NearCe
         )
 
 
+def check_name(name: str) -> None:
+    """Lets a collection, or what stands for one, have a name.
+
+    Raises:
+        InputError: It is not a good one.
+    """
+    if not NAME.fullmatch(name):
+        raise InputError(
+            f"collection: {name[:80]!r} is not 1 to 64 characters of a-z, A-Z, 0-9, _ and -"
+        )
+
+
 def point_id(document_id: str) -> str:
     """The store's id for a document: the same for the same document, always."""
     return str(uuid5(NAMESPACE, document_id))
-
-
-def _params(head: Head) -> models.VectorParams:
-    if head.kind is Kind.DENSE:
-        distance = models.Distance.DOT if head.dot else models.Distance.COSINE
-        return models.VectorParams(size=head.dim, distance=distance)
-    return models.VectorParams(  # compared one by one, never through a graph
-        size=head.dim,
-        distance=models.Distance.DOT,
-        datatype=models.Datatype.FLOAT16,
-        multivector_config=models.MultiVectorConfig(
-            comparator=models.MultiVectorComparator.MAX_SIM
-        ),
-        hnsw_config=models.HnswConfigDiff(m=0),
-        on_disk=True,
-    )
 
 
 def _arrays(vectors: Any, names: Sequence[str]) -> dict[str, Representation]:

@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from tamis.models.errors import InputError, ModelError, SettingsError, TamisError
+from tamis.server.archives import DamagedSnapshotError
 from tamis.server.cache import ContextsUnavailableError, NotRememberedError
 from tamis.server.store import (
     CollectionExistsError,
@@ -73,6 +74,7 @@ STATUS: dict[type[BaseException], Status] = {
     OverloadedError: Status(_Code.RESOURCE_EXHAUSTED, pb.REASON_OVERLOADED, 50),
     DeadlineError: Status(_Code.DEADLINE_EXCEEDED, pb.REASON_DEADLINE_EXCEEDED),
     ContextsUnavailableError: Status(_Code.UNAVAILABLE, pb.REASON_UNAVAILABLE, 200),
+    DamagedSnapshotError: Status(_Code.FAILED_PRECONDITION, pb.REASON_FAILED_PRECONDITION),
     DamagedCollectionError: Status(_Code.FAILED_PRECONDITION, pb.REASON_FAILED_PRECONDITION),
     StoreFullError: Status(_Code.RESOURCE_EXHAUSTED, pb.REASON_OVERLOADED, 500),
     # An index engine that was lost is there again in one to three seconds.

@@ -4,15 +4,19 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import grpc.aio
+from qdrant_client import models
 
 from tamis.models.errors import InputError
-from tamis.server.collections import Collections
+from tamis.server.collections import Collections, check_name
 from tamis.server.config import Limits
 from tamis.server.errors import failure_of
 from tamis.server.ingest import Ingest
 from tamis.server.late_interaction.building import Step
 from tamis.server.late_interaction.upkeep import Upkeep
 from tamis.server.messages import KINDS, document, weighting, weighting_message, where_clause
+from tamis.server.schemas import indexes_of
+from tamis.server.snapshots import Snapshot, Snapshots
+from tamis.server.store import DamagedCollectionError
 from tamis.v1 import collection_service_pb2 as pb
 from tamis.v1 import document_pb2, representation_pb2
 from tamis.v1.collection_service_pb2_grpc import CollectionServiceServicer
@@ -26,6 +30,13 @@ _STEPS = {
     Step.LIST: pb.OPTIMIZE_STEP_LIST,
     Step.COPY: pb.OPTIMIZE_STEP_COPY,
 }
+_FIELD_TYPES = {
+    pb.FIELD_TYPE_TEXT: models.PayloadSchemaType.KEYWORD,
+    pb.FIELD_TYPE_INTEGER: models.PayloadSchemaType.INTEGER,
+    pb.FIELD_TYPE_NUMBER: models.PayloadSchemaType.FLOAT,
+    pb.FIELD_TYPE_BOOL: models.PayloadSchemaType.BOOL,
+}
+_NUMBERS = {kind: number for number, kind in _FIELD_TYPES.items()}
 
 Context = grpc.aio.ServicerContext[object, object]
 
@@ -34,9 +45,15 @@ class CollectionService(CollectionServiceServicer):
     """Keeps the documents that are searched."""
 
     def __init__(
-        self, collections: Collections, ingest: Ingest, upkeep: Upkeep, limits: Limits
+        self,
+        collections: Collections,
+        snapshots: Snapshots,
+        ingest: Ingest,
+        upkeep: Upkeep,
+        limits: Limits,
     ) -> None:
         self._collections = collections
+        self._snapshots = snapshots
         self._ingest = ingest
         self._upkeep = upkeep
         self._limits = limits
@@ -45,19 +62,21 @@ class CollectionService(CollectionServiceServicer):
         self, request: pb.CreateCollectionRequest, context: Context
     ) -> pb.CreateCollectionResponse:
         given = {name: weighting(one) for name, one in request.weightings.items()}
-        await self._collections.create(request.name, list(request.vectors), given)
+        indexes = {name: _field_type(name, kind) for name, kind in request.indexes.items()}
+        await self._collections.create(request.name, list(request.vectors), given, indexes)
         return pb.CreateCollectionResponse(collection=await self._described(request.name))
 
     async def DescribeCollection(  # noqa: N802
         self, request: pb.DescribeCollectionRequest, context: Context
     ) -> pb.DescribeCollectionResponse:
-        return pb.DescribeCollectionResponse(collection=await self._described(request.name))
+        name = await self._resolve(request.name)
+        return pb.DescribeCollectionResponse(collection=await self._described(name))
 
     async def ListCollections(  # noqa: N802
         self, request: pb.ListCollectionsRequest, context: Context
     ) -> pb.ListCollectionsResponse:
         names = await self._collections.store.names()
-        return pb.ListCollectionsResponse(collections=[await self._described(n) for n in names])
+        return pb.ListCollectionsResponse(collections=[await self._listed(n) for n in names])
 
     async def DeleteCollection(  # noqa: N802
         self, request: pb.DeleteCollectionRequest, context: Context
@@ -68,16 +87,17 @@ class CollectionService(CollectionServiceServicer):
     async def UpsertDocuments(  # type: ignore[override]  # noqa: N802 - writes, never yields
         self, request_iterator: AsyncIterator[pb.UpsertDocumentsRequest], context: Context
     ) -> None:
-        collection, upserted, failed = "", 0, 0
+        named, collection, upserted, failed = "", "", 0, 0
         async for request in request_iterator:
-            if not collection:
+            if not named:
                 if not request.collection:
                     raise InputError("collection: must be set in the first message")
-                collection = request.collection
+                named = request.collection
+                collection = await self._resolve(named)  # for the whole stream
                 await self._ingest.open(collection, request.documents)
-            elif request.collection not in ("", collection):
+            elif request.collection not in ("", named):
                 raise InputError(
-                    f"collection: {request.collection!r}; this stream is for {collection!r}"
+                    f"collection: {request.collection!r}; this stream is for {named!r}"
                 )
             most = self._limits.max_batch_inputs
             if len(request.documents) > most:
@@ -99,8 +119,9 @@ class CollectionService(CollectionServiceServicer):
     async def OptimizeCollection(  # type: ignore[override]  # noqa: N802 - writes, never yields
         self, request: pb.OptimizeCollectionRequest, context: Context
     ) -> None:
-        schema = await self._collections.schema(request.name)
-        progress = self._upkeep.optimize(request.name, schema, retrain=request.retrain)
+        name = await self._resolve(request.name)
+        schema = await self._collections.schema(name)
+        progress = self._upkeep.optimize(name, schema, retrain=request.retrain)
         async with aclosing(progress) as steps:
             async for step in steps:
                 await context.write(
@@ -121,7 +142,8 @@ class CollectionService(CollectionServiceServicer):
         if len(request.ids) > MAX_DELETED_IDS:
             raise InputError(f"ids: {len(request.ids)}; at most {MAX_DELETED_IDS}")
         which = list(request.ids) if where is None else where
-        deleted = await self._collections.delete(request.collection, which)
+        name = await self._resolve(request.collection)
+        deleted = await self._collections.delete(name, which)
         return pb.DeleteDocumentsResponse(deleted=deleted)
 
     async def GetDocuments(  # noqa: N802
@@ -129,13 +151,61 @@ class CollectionService(CollectionServiceServicer):
     ) -> pb.GetDocumentsResponse:
         if len(request.ids) > MAX_GOT_IDS:
             raise InputError(f"ids: {len(request.ids)}; at most {MAX_GOT_IDS}")
-        documents = []
-        for payload in await self._collections.payloads(request.collection, list(request.ids)):
+        documents, name = [], await self._resolve(request.collection)
+        for payload in await self._collections.payloads(name, list(request.ids)):
             image = None
             if request.view == document_pb2.DOCUMENT_VIEW_FULL:
-                image = await self._collections.image(request.collection, payload)
+                image = await self._collections.image(name, payload)
             documents.append(document(payload, request.view, image))
         return pb.GetDocumentsResponse(documents=documents)
+
+    async def SetAlias(  # noqa: N802
+        self, request: pb.SetAliasRequest, context: Context
+    ) -> pb.SetAliasResponse:
+        check_name(request.alias)
+        previous = await self._collections.aliases.set(request.alias, request.collection)
+        return pb.SetAliasResponse(previous=previous)
+
+    async def DeleteAlias(  # noqa: N802
+        self, request: pb.DeleteAliasRequest, context: Context
+    ) -> pb.DeleteAliasResponse:
+        await self._collections.aliases.drop(request.alias)
+        return pb.DeleteAliasResponse()
+
+    async def CreateSnapshot(  # noqa: N802
+        self, request: pb.CreateSnapshotRequest, context: Context
+    ) -> pb.CreateSnapshotResponse:
+        made = await self._snapshots.create(await self._resolve(request.collection))
+        return pb.CreateSnapshotResponse(snapshot=_snapshot(made))
+
+    async def ListSnapshots(  # noqa: N802
+        self, request: pb.ListSnapshotsRequest, context: Context
+    ) -> pb.ListSnapshotsResponse:
+        found = await self._snapshots.listed(await self._resolve(request.collection))
+        return pb.ListSnapshotsResponse(snapshots=[_snapshot(one) for one in found])
+
+    async def DeleteSnapshot(  # noqa: N802
+        self, request: pb.DeleteSnapshotRequest, context: Context
+    ) -> pb.DeleteSnapshotResponse:
+        name = await self._resolve(request.collection)
+        await self._snapshots.delete(name, request.snapshot)
+        return pb.DeleteSnapshotResponse()
+
+    async def RestoreSnapshot(  # noqa: N802
+        self, request: pb.RestoreSnapshotRequest, context: Context
+    ) -> pb.RestoreSnapshotResponse:
+        name = await self._resolve(request.collection)
+        await self._snapshots.restore(name, request.snapshot, request.name)
+        return pb.RestoreSnapshotResponse(collection=await self._described(request.name))
+
+    async def _resolve(self, name: str) -> str:
+        return await self._collections.aliases.resolve(name)
+
+    async def _listed(self, name: str) -> pb.Collection:
+        try:
+            return await self._described(name)
+        except DamagedCollectionError as error:
+            return pb.Collection(name=name, damage=str(error))
 
     async def _described(self, name: str) -> pb.Collection:
         fields = [
@@ -148,5 +218,27 @@ class CollectionService(CollectionServiceServicer):
             )
             for field in await self._collections.fields(name)
         ]
-        count = await self._collections.store.count(name)
-        return pb.Collection(name=name, vectors=fields, documents=count)
+        kinds = indexes_of(await self._collections.schema(name))
+        return pb.Collection(
+            name=name,
+            vectors=fields,
+            documents=await self._collections.store.count(name),
+            aliases=await self._collections.aliases.of(name),
+            indexes={key: _NUMBERS[kind] for key, kind in kinds.items()},
+        )
+
+
+def _field_type(name: str, number: pb.FieldType.ValueType) -> models.PayloadSchemaType:
+    if number not in _FIELD_TYPES:
+        raise InputError(f"indexes.{name}: says not what the field holds")
+    return _FIELD_TYPES[number]
+
+
+def _snapshot(one: Snapshot) -> pb.Snapshot:
+    return pb.Snapshot(
+        name=one.name,
+        collection=one.collection,
+        created=one.created,
+        documents=one.documents,
+        size_bytes=one.size_bytes,
+    )

@@ -4,6 +4,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import replace
 
 import grpc.aio
 
@@ -118,6 +119,8 @@ class RetrievalService(RetrievalServiceServicer):
         with self._admission.place():
             pipeline = chosen(self._pipelines, request)
             search = search_of(request, self._settings.limits)
+            named = await self._collections.aliases.resolve(search.collection)
+            search = replace(search, collection=named)
             responses = _Responses(request, search, self._collections, write, self._metrics)
             search = await pipeline.run(search, responses.emit, deadline=deadline)
             await responses.summary(search, time.perf_counter() - started)

@@ -26,6 +26,11 @@ class PictureStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
+    @property
+    def folder(self) -> Path:
+        """Where the files are; it may not be there yet."""
+        return self._folder
+
     async def put(self, data: bytes) -> str:
         """Keeps an image and returns its digest, in hex; when it returns the bytes are on disk."""
         return await asyncio.to_thread(self._put, data)
