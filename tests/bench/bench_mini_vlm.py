@@ -138,9 +138,8 @@ class Table:
         loses = all(made.accuracy < draw.accuracy for draw in self.chance(pruning))
         return shown(f"{100 * made.accuracy:.1f}{'*' if loses else ''}", made)
 
-    def random(self, share: float, *, packed: bool) -> str:
-        visual = Random(budget=round(share * TOKENS))
-        made = self.chance(Pruning(visual=visual, packed=packed))
+    def random(self, pruning: Pruning) -> str:
+        made = self.chance(pruning)
         accuracies = [100 * draw.accuracy for draw in made]
         spread = statistics.stdev(accuracies)
         return shown(f"{statistics.fmean(accuracies):.1f} ± {spread:.1f}", made[0])
@@ -241,10 +240,25 @@ def table() -> Iterator[Table]:
 
 def test_before_the_language_model(table: Table) -> None:
     head()
-    for packed, positions in ((False, "original"), (True, "renumbered")):
-        row("random", f"projected, {positions}", [table.random(s, packed=packed) for s in SHARES])
+    for packed in (False, True):
+        prunings = [Pruning(visual=Random(budget=whole(s)), packed=packed) for s in SHARES]
+        row("random", where(prunings[0]), [table.random(own) for own in prunings])
     for name in VISUALS:
         row(name, where(visual(name, 0.5)), [table.cell(visual(name, s)) for s in SHARES])
+
+
+def test_in_the_tower(table: Table) -> None:
+    """After its first layer: what comes out of all of them knows of the whole picture."""
+
+    def early(own: VisualRefiner | None) -> Pruning:
+        return Pruning(visual=own, place=Place.TOWER, after=0)
+
+    head()
+    chosen = [table.random(early(Random(budget=whole(share)))) for share in SHARES]
+    row("random", where(early(Random())), chosen)
+    for name in VISUALS:
+        prunings = [early(visual(name, share).visual) for share in SHARES]
+        row(name, where(prunings[0]), [table.cell(own) for own in prunings])
 
 
 def test_inside_the_language_model(table: Table) -> None:
