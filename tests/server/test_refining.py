@@ -12,14 +12,19 @@ from redis_server import RedisServer, redis_server
 from tamis.models.contexts.artefact import Artefact, Precisions
 from tamis.models.contexts.key_values import KeptLayer, KeyValues, PositionMode
 from tamis.models.contexts.precision import Precision
-from tamis.models.errors import InputError
+from tamis.models.contexts.writer import ContextWriter
+from tamis.models.errors import InputError, SettingsError
 from tamis.models.refiners import KVRefiner
 from tamis.models.refiners.keydiff import KeyDiff
 from tamis.models.refiners.knorm import Knorm
+from tamis.models.runtimes.opening import ModelOpener
+from tamis.models.settings import build
 from tamis.server.cache import ContextsUnavailableError
 from tamis.server.cache.contexts import ContextCache
 from tamis.server.cache.embeddings import Policy
 from tamis.server.cache.settings import CacheSettings
+from tamis.server.config import KeyValueSettings, MethodSettings, RefineSettings
+from tamis.server.loading import open_refine
 from tamis.server.prefilling import KeyValueRefiner
 from tamis.server.refining import Refine
 from tamis.server.search import Context, ContextPart, Delivery
@@ -75,6 +80,39 @@ def reader(contexts: ContextCache, writer: Writer) -> KeyValueRefiner:
         contexts=contexts,
         ttl_s=60,
     )
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"method": "nosuch", "model": "m"}, r"'nosuch' is not one of: .*keydiff"),
+        ({"method": "keydiff"}, r"key_values\.model: missing"),
+        ({"method": "keydiff", "model": "m", "values": "int4"}, r"values must be one of .*int8"),
+        ({"method": "keydiff", "model": "m", "positions": "here"}, r"positions must be one of"),
+        ({"method": "gprune", "model": "m"}, r"gprune"),
+    ],
+)
+def test_settings_of_a_language_model_that_do_not_fit_say_which(
+    table: dict[str, Any], message: str
+) -> None:
+    nothing, opener = cast(Any, None), ModelOpener()
+    with pytest.raises(SettingsError, match=message):
+        open_refine(
+            build(RefineSettings, {"key_values": table}, where="refine"),
+            "refine",
+            nothing,
+            nothing,
+            nothing,
+            opener.openers[ContextWriter],
+            max_bytes=1,
+        )
+
+
+def test_one_model_reads_a_context() -> None:
+    visual = MethodSettings(method="uniform")
+    key_values = KeyValueSettings(method="keydiff", model="m")
+    with pytest.raises(ValueError, match="visual tokens or key_values: one model reads it"):
+        RefineSettings(visual=visual, encoder="eye", key_values=key_values)
 
 
 async def test_a_context_is_delivered_as_it_is_asked_for() -> None:

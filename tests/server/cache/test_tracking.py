@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import pytest_asyncio
 from cache_support import Clock, settings
-from redis_server import RedisServer, cluster
+from redis_server import RedisServer, SentinelServer, cluster, wanted_binary
 
 from tamis.server.cache.connection import connect
 from tamis.server.cache.embeddings import EmbeddingCache, Policy, Representations, Source
@@ -88,6 +88,27 @@ async def test_every_node_of_a_cluster_is_heard(tmp_path: Path, hear: Hear) -> N
         for name in names:
             await ear.connection.client.set(name, "1")
         await ear.all_of(names)
+
+
+async def test_the_primary_that_sentinels_name_is_heard(
+    tmp_path: Path, redis_server: RedisServer, hear: Hear
+) -> None:
+    folder = tmp_path / "sentinel"
+    folder.mkdir()
+    sentinel = SentinelServer(wanted_binary(), folder, redis_server, "quiet")
+    sentinel.start()
+    try:
+        named = replace(
+            settings(f"redis://127.0.0.1:{sentinel.port}/0"),
+            redis_mode="sentinel",
+            redis_sentinel_password="quiet",
+        )
+        ear = hear(named)
+        assert await ear.next() is None
+        redis_server.command("SET", "tamis:a", "1")
+        assert await ear.next() == ["tamis:a"]
+    finally:
+        sentinel.stop()
 
 
 async def test_a_server_without_tracking_is_asked_once(
