@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ def run(*arguments: str | Path) -> str:
     return made.stdout
 
 
-def objects(*arguments: str | Path) -> list[dict[str, float]]:
+def objects(*arguments: str | Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in run(*arguments, "--json").splitlines()]
 
 
