@@ -17,6 +17,7 @@ from tamis.server.collections import Collections, point_id
 from tamis.server.config import Limits
 from tamis.server.content import RawContent, raw_content
 from tamis.server.encoders import Encoders
+from tamis.server.late_interaction.fields import hidden
 from tamis.server.lengths import Lengths
 from tamis.server.messages import fingerprints, representations
 from tamis.server.plans import vector
@@ -98,7 +99,8 @@ class Ingest:
                 if document.HasField("content") or not given:
                     content = raw_content(document.content, self._limits, where="content")
                 metadata = plain_metadata(document.metadata, self._limits.max_metadata_bytes)
-                indexed = {*schema.vectors, *schema.sparse} - given.keys()
+                fields = {one for one in (*schema.vectors, *schema.sparse) if not hidden(one)}
+                indexed = fields - given.keys()
                 found = {**await self._representations(content, indexed), **given}
                 found = await self._collections.late.pooled(found)
                 found = {

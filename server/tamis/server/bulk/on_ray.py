@@ -10,6 +10,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from tamis.server.bulk.corpus import Shard
+from tamis.server.bulk.running import StoppedError
 from tamis.server.bulk.seats import WorkerLostError
 from tamis.server.bulk.worker import Job, Report, Worker
 
@@ -43,6 +44,19 @@ class RaySeat:
         return report
 
 
+def _connect(address: str, workers: int) -> None:
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
+    try:
+        ray.init(address, **quiet)
+    except ConnectionError as error:
+        if address != "auto":
+            raise StoppedError(f"--ray {address}: {error}") from error
+        try:
+            ray.init(num_cpus=workers, include_dashboard=False, **quiet)
+        except RuntimeError as late:
+            raise StoppedError(f"Ray does not start here: {late}") from late
+
+
 @contextmanager
 def ray_seats(address: str, job: Job) -> Iterator[Callable[[], RaySeat]]:
     """Makes workers on a Ray cluster, for as long as the block lasts.
@@ -51,13 +65,11 @@ def ray_seats(address: str, job: Job) -> Iterator[Callable[[], RaySeat]]:
         address: The cluster's, as `ray.init` takes it. `auto` is the one that `RAY_ADDRESS` names,
             or that runs on this machine; where there is none, a new one that ends with the block.
         job: What the workers do.
+
+    Raises:
+        StoppedError: There is no cluster at the address, or none can be started.
     """
-    ray.init(
-        address=None if address == "auto" else address,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.WARNING,
-    )
+    _connect(address, job.workers)
     try:
         shared = ray.put(job)  # once a machine, however many digests it has
         yield lambda: RaySeat(shared)
