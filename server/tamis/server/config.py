@@ -113,6 +113,9 @@ class StoreSettings:
             process could not even be started again.
         vectors: The representations that a new collection indexes, as `encoder.head`; empty for
             all that the encoders make.
+        dense: How a new collection searches dense vectors: in ``float32``, or in ``int8`` with the
+            best compared again in float32, which takes a quarter of the memory.
+        oversampling: How many times as many as are wanted are compared again.
     """
 
     url: str = ""
@@ -127,8 +130,14 @@ class StoreSettings:
     hung_after_s: float = 30.0
     min_free_bytes: int = 256 << 20
     vectors: tuple[str, ...] = ()
+    dense: str = "float32"
+    oversampling: float = 2.0
 
     def __post_init__(self) -> None:
+        if self.dense not in ("float32", "int8"):
+            raise ValueError(f"dense must be float32 or int8, not {self.dense!r}")
+        if self.oversampling < 1:
+            raise ValueError(f"oversampling must be at least 1, not {self.oversampling}")
         if self.timeout_s <= 0 or self.hung_after_s <= 0:
             raise ValueError("timeout_s and hung_after_s must be above 0")
         if not 1 <= self.attempts <= 5:

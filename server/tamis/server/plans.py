@@ -18,7 +18,7 @@ from tamis.models.retrievers import (
     WeightedScores,
 )
 from tamis.models.types import Candidate, Representation, Sparse
-from tamis.server.store import VectorStore
+from tamis.server.store import CollectionSchema, VectorStore
 from tamis.server.tasks import together
 
 Found = list[models.ScoredPoint]
@@ -51,6 +51,7 @@ async def ask(
             prefetch=_prefetches(plan, where),
             where=where,
             exact=exact,
+            params=_params(plan),
             payload=payload,
         )
     rankings = await together(*(ask(store, collection, part, where) for part in plan.prefetch))
@@ -76,6 +77,17 @@ def fuse(fusion: Fusion, rankings: Sequence[Found], limit: int) -> Found:
     )
     best = sorted(scores, key=lambda name: (-scores[name], name))[:limit]
     return [points[name].model_copy(update={"score": scores[name]}) for name in best]
+
+
+def rescored(plan: Plan, schema: CollectionSchema, oversampling: float) -> Plan:
+    """The plan, which compares at full precision what it finds among vectors in int8."""
+    prefetch = tuple(rescored(part, schema, oversampling) for part in plan.prefetch)
+    order = plan.order
+    if isinstance(order, Nearest) and not plan.prefetch:
+        params = schema.vectors.get(order.vector)
+        if params and params.quantization_config:
+            order = replace(order, oversampling=oversampling)
+    return replace(plan, order=order, prefetch=prefetch)
 
 
 def nearest_of(plan: Plan) -> list[Nearest | NearCentroids]:
@@ -158,10 +170,22 @@ def _field(plan: Plan) -> tuple[str | None, bool]:
     return (order.vector, order.exact) if isinstance(order, Nearest) else (None, False)
 
 
+def _params(plan: Plan) -> models.SearchParams | None:
+    order = plan.order
+    if not isinstance(order, Nearest):
+        return None
+    if order.exact:
+        return models.SearchParams(exact=True)
+    if not order.oversampling:
+        return None
+    quantization = models.QuantizationSearchParams(rescore=True, oversampling=order.oversampling)
+    return models.SearchParams(quantization=quantization)
+
+
 def _prefetches(plan: Plan, where: models.Filter | None) -> list[models.Prefetch]:
     made = []
     for part in plan.prefetch:
-        using, exact = _field(part)
+        using, _ = _field(part)
         made.append(
             models.Prefetch.model_construct(  # an array is not to become a list of floats
                 query=_order(part),
@@ -169,7 +193,7 @@ def _prefetches(plan: Plan, where: models.Filter | None) -> list[models.Prefetch
                 limit=part.limit,
                 filter=where,
                 prefetch=_prefetches(part, where),
-                params=models.SearchParams(exact=True) if exact else None,
+                params=_params(part),
                 score_threshold=None,
             )
         )

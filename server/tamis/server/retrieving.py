@@ -16,7 +16,7 @@ from tamis.server.collections import Collections
 from tamis.server.content import RawContent
 from tamis.server.encoders import Encoders, slowest
 from tamis.server.pace import Pace
-from tamis.server.plans import Found, fuse, representation
+from tamis.server.plans import Found, fuse, representation, rescored
 from tamis.server.search import Search
 from tamis.server.tasks import together
 from tamis.v1 import stage_pb2 as pb
@@ -199,6 +199,7 @@ class Retrieve:
         schema = await self.collections.schema(search.collection)
         self.collections.check(search.collection, schema, plan)
         plan = await self.collections.terms.weighed(search.collection, schema, plan)
+        plan = rescored(plan, schema, self.collections.dense.oversampling)
         return await self.collections.late.ask(search.collection, schema, plan, search.where)
 
     def _took(self, search: Search, seconds: float) -> None:

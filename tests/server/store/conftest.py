@@ -204,6 +204,7 @@ class LocalStore:
         prefetch: Sequence[models.Prefetch] = (),
         where: models.Filter | None = None,
         exact: bool = False,
+        params: models.SearchParams | None = None,
         vectors: Sequence[str] = (),
         payload: bool = True,
     ) -> list[models.ScoredPoint]:

@@ -1,6 +1,7 @@
 """What a plan finds, against numpy, with the filter in every part of it; on both stores."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -21,7 +22,7 @@ from tamis.models.retrievers import (
 from tamis.models.retrievers.cap4video import Cap4Video
 from tamis.models.retrievers.poly_encoder import PolyEncoder
 from tamis.models.types import Content, Query, Sparse
-from tamis.server.plans import ask
+from tamis.server.plans import ask, rescored
 from tamis.server.store import CollectionSchema, VectorStore, point
 
 COUNT, DIM, DEPTH = 40, 8, 15
@@ -197,3 +198,34 @@ async def test_cap4video_s_search_scores_frames_words_and_captions(
     best = ranking(scores, 8, lambda i: i % 2 == 0)
     assert numbers(found) == best
     assert [hit.score for hit in found] == pytest.approx(scores[best], abs=1e-4)
+
+
+async def test_what_is_found_among_vectors_in_int8_is_compared_at_full_precision(
+    store: VectorStore, data: Data
+) -> None:
+    int8 = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, quantile=0.99)
+    params = DENSE.model_copy(
+        update={"quantization_config": models.ScalarQuantization(scalar=int8)}
+    )
+    await store.create("small", CollectionSchema({"a.dense": params}, {}, {}))
+    points = [
+        point(str(UUID(int=i + 1)), vectors={"a.dense": data.dense[i]}, payload={})
+        for i in range(COUNT)
+    ]
+    await store.upsert("small", points)
+    schema = await store.schema("small")
+    assert schema.vectors["a.dense"].quantization_config is not None
+    fusing = Plan(ReciprocalRanks(), 5, (Plan(Nearest("a.dense", data.dense[3]), 5),) * 2)
+    plan = rescored(Plan(Nearest("a.dense", data.dense[3]), 5), schema, 3.0)
+    assert plan.order == replace(plan.order, oversampling=3.0)  # type: ignore[type-var]
+    cosines = unit(data.dense) @ unit(data.dense[3])
+    for asked in (plan, rescored(fusing, schema, 3.0)):
+        found = await ask(store, "small", asked, None)
+        assert numbers(found) == ranking(cosines, 5, lambda _: True)
+    best = [hit.score for hit in await ask(store, "small", plan, None)]
+    assert best == pytest.approx(np.sort(cosines)[::-1][:5], abs=1e-5)
+
+
+def test_vectors_at_full_precision_are_searched_as_they_are(data: Data) -> None:
+    plan = Plan(Nearest("a.dense", data.dense[3]), 5)
+    assert rescored(plan, SCHEMA, 3.0).order.oversampling == 0  # type: ignore[union-attr]

@@ -24,11 +24,20 @@ SCALES = MappingProxyType({"min_max": rank_fusion.min_max, "z_score": rank_fusio
 
 @dataclass(frozen=True, slots=True)
 class Nearest:
-    """Order by closeness to `query` in the index `vector`, such as `minilm.dense`."""
+    """Order by closeness to `query` in the index `vector`, such as `minilm.dense`.
+
+    Attributes:
+        vector: The index vector.
+        query: What its vectors are compared with.
+        exact: Whether all of them are, at full precision.
+        oversampling: Where they are kept in fewer bits: how many times `limit` are found by these
+            and then compared at full precision; 0 for the index's own way.
+    """
 
     vector: str
     query: Representation
     exact: bool = False
+    oversampling: float = 0.0
 
 
 @runtime_checkable

@@ -197,11 +197,13 @@ class VectorStore(Protocol):
         prefetch: Sequence[models.Prefetch] = (),
         where: models.Filter | None = None,
         exact: bool = False,
+        params: models.SearchParams | None = None,
         vectors: Sequence[str] = (),
         payload: bool = True,
     ) -> list[models.ScoredPoint]:
         """The `limit` best points, best first.
 
+        `exact` is for the whole query, prefetches too; `params` is for its uppermost search alone.
         The filter holds in every prefetch too. `vectors` names the fields to bring along; without
         `payload` theirs are empty.
         """

@@ -127,12 +127,16 @@ def query_of(query: Any) -> grpc.Query:
     return RestToGrpc.convert_query_interface(query)
 
 
+def params_of(params: models.SearchParams | None, *, exact: bool) -> grpc.SearchParams | None:
+    """A search's parameters as a message; None of none."""
+    if exact:
+        params = (params or models.SearchParams()).model_copy(update={"exact": True})
+    return RestToGrpc.convert_search_params(params) if params else None
+
+
 def prefetch_of(prefetch: models.Prefetch, *, exact: bool) -> grpc.PrefetchQuery:
     """A prefetch's message, and those of the prefetches below it."""
     inner: Any = prefetch.prefetch or []
-    params = prefetch.params
-    if exact:
-        params = (params or models.SearchParams()).model_copy(update={"exact": True})
     return grpc.PrefetchQuery(
         prefetch=[
             prefetch_of(part, exact=exact)
@@ -141,7 +145,7 @@ def prefetch_of(prefetch: models.Prefetch, *, exact: bool) -> grpc.PrefetchQuery
         query=query_of(prefetch.query) if prefetch.query is not None else None,
         using=prefetch.using,
         filter=filter_of(prefetch.filter),
-        params=RestToGrpc.convert_search_params(params) if params else None,
+        params=params_of(prefetch.params, exact=exact),
         score_threshold=prefetch.score_threshold,
         limit=prefetch.limit,
     )

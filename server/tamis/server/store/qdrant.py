@@ -147,6 +147,7 @@ class QdrantStore(QdrantCollections):
         prefetch: Sequence[models.Prefetch] = (),
         where: models.Filter | None = None,
         exact: bool = False,
+        params: models.SearchParams | None = None,
         vectors: Sequence[str] = (),
         payload: bool = True,
     ) -> list[models.ScoredPoint]:
@@ -159,7 +160,7 @@ class QdrantStore(QdrantCollections):
                 using=using,
                 prefetch=[messages.prefetch_of(part, exact=exact) for part in prefetch],
                 filter=messages.filter_of(where),
-                params=grpc.SearchParams(exact=True) if exact else None,
+                params=messages.params_of(params, exact=exact),
                 limit=limit,
                 with_payload=grpc.WithPayloadSelector(enable=payload),
                 with_vectors=messages.with_vectors(vectors if at_once else ()),
