@@ -1,6 +1,6 @@
 """Token vectors for benchmarks of late interaction: synthetic ones, and real ones of MiniLM.
 
-`python tests/bench/late_interaction_data.py` encodes WordNet's glosses ahead of time; what is
+`python tests/late_interaction_data.py` encodes WordNet's glosses ahead of time; what is
 there already is kept, so that it may be broken off.
 """
 
