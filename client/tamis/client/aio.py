@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType, TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, Unpack
 
@@ -21,7 +21,7 @@ from tamis.client.frames import Frames
 from tamis.client.gates import AsyncGate, Size
 from tamis.client.options import CALL_TIMEOUT_S, CHECK_TIMEOUT_S
 from tamis.client.pool import Place
-from tamis.client.results import Failure, Hit, Ranked, Refined, StageResult
+from tamis.client.results import Failure, Hit, OptimizeProgress, Ranked, Refined, StageResult
 from tamis.client.searcher import Call
 from tamis.client.searching import Search, SearchArguments
 from tamis.client.surface import Surface
@@ -173,6 +173,23 @@ class AsyncClient(
 
     async def collections(self, **options: Unpack[CallOptions]) -> list[Collection]:
         return await self._ask(collection_calls.collections(), options)
+
+    async def optimize_collection(
+        self, name: str, *, retrain: bool = False, **options: Unpack[CallOptions]
+    ) -> AsyncIterator[OptimizeProgress]:
+        call, place = self._call(options, math.inf), self._place()
+        stream = place.held_by(
+            place.lane.stubs.collections.OptimizeCollection,
+            collection_calls.optimize(name, retrain),
+            **call.arguments,
+        )
+        try:
+            async for response in stream:
+                yield collection_calls.optimize_progress(response)
+        except grpc.aio.AioRpcError as error:
+            raise errors.of_call(error, call.request_id) from error
+        finally:
+            stream.cancel()
 
     async def drop_collection(self, name: str, **options: Unpack[CallOptions]) -> None:
         await self._ask(collection_calls.drop_collection(name), options)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from tamis.client import enums, filters, messages, types, words
+from tamis.client import enums, filters, messages, results, types, words
 from tamis.client.unary import Unary
 from tamis.v1 import collection_service_pb2, document_pb2
 
@@ -48,6 +48,19 @@ def collections() -> Unary[list[types.Collection]]:
         collection_service_pb2.ListCollectionsRequest(),
         lambda response: [messages.collection(one) for one in response.collections],
     )
+
+
+def optimize(name: str, retrain: bool) -> collection_service_pb2.OptimizeCollectionRequest:
+    """Makes late interaction over a large collection fast."""
+    return collection_service_pb2.OptimizeCollectionRequest(name=name, retrain=retrain)
+
+
+def optimize_progress(
+    message: collection_service_pb2.OptimizeCollectionResponse,
+) -> results.OptimizeProgress:
+    """How far that has come."""
+    step = words.OPTIMIZE_STEPS.get(message.step, enums.OptimizeStep.UNKNOWN)
+    return results.OptimizeProgress(message.vector, step, message.done, message.total)
 
 
 def drop_collection(name: str) -> Unary[None]:

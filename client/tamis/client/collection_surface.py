@@ -65,6 +65,21 @@ class CollectionSurface(ABC):
         """Returns what every collection holds, by name."""
 
     @abstractmethod
+    def optimize_collection(
+        self, name: str, *, retrain: bool = False, **options: Unpack[CallOptions]
+    ) -> Any:
+        """Makes late interaction over a large collection fast: yields `OptimizeProgress`.
+
+        The server does this by itself now and then. What is half done when the loop is left, the
+        next call goes on with. It has no timeout unless one is given.
+
+        Args:
+            name: The collection's.
+            retrain: Train centroids again even if they still fit.
+            options: As every call has.
+        """
+
+    @abstractmethod
     def drop_collection(self, name: str, **options: Unpack[CallOptions]) -> Any:
         """Deletes a collection with all that it holds."""
 

@@ -166,6 +166,23 @@ class Refined:
 
 
 @dataclass(frozen=True, slots=True)
+class OptimizeProgress:
+    """How far it has come to make a collection's late interaction fast.
+
+    Attributes:
+        vector: The field, such as `minilm.tokens`.
+        step: What is being done; see `OptimizeStep`.
+        done: Documents, or centroids of `OptimizeStep.TRAIN`, that it is done for.
+        total: How many there are in all, as far as is known.
+    """
+
+    vector: str
+    step: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class UpsertProgress:
     """How far an upsert has come.
 

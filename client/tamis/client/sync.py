@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType, TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
@@ -16,7 +16,7 @@ from tamis.client.frames import Frames
 from tamis.client.gates import Gate, Size
 from tamis.client.options import CALL_TIMEOUT_S, CHECK_TIMEOUT_S
 from tamis.client.pool import Place
-from tamis.client.results import Failure, Hit, Ranked, Refined, StageResult
+from tamis.client.results import Failure, Hit, OptimizeProgress, Ranked, Refined, StageResult
 from tamis.client.searcher import Call
 from tamis.client.searching import Search, SearchArguments
 from tamis.client.surface import Surface
@@ -166,6 +166,23 @@ class Client(Upkeep, Surface[SearchStream, UpsertStream, Iterable[Document]]):
 
     def collections(self, **options: Unpack[CallOptions]) -> list[Collection]:
         return self._ask(collection_calls.collections(), options)
+
+    def optimize_collection(
+        self, name: str, *, retrain: bool = False, **options: Unpack[CallOptions]
+    ) -> Iterator[OptimizeProgress]:
+        call, place = self._call(options, math.inf), self._place()
+        stream = place.held_by(
+            place.lane.stubs.collections.OptimizeCollection,
+            collection_calls.optimize(name, retrain),
+            **call.arguments,
+        )
+        try:
+            for response in stream:
+                yield collection_calls.optimize_progress(response)
+        except grpc.RpcError as error:
+            raise errors.of_call(error, call.request_id) from error
+        finally:
+            stream.cancel()
 
     def drop_collection(self, name: str, **options: Unpack[CallOptions]) -> None:
         self._ask(collection_calls.drop_collection(name), options)

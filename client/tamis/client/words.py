@@ -34,6 +34,9 @@ SOURCES = _words(
 )
 KINDS = _words(enums.VectorKind, representation_pb2.VectorKind, enums.VectorKind.UNKNOWN)
 FIELD_TYPES = _words(enums.FieldType, collection_service_pb2.FieldType, enums.FieldType.UNKNOWN)
+OPTIMIZE_STEPS = _words(
+    enums.OptimizeStep, collection_service_pb2.OptimizeStep, enums.OptimizeStep.UNKNOWN
+)
 VARIANTS = _words(enums.TermVariant, representation_pb2.TermVariant, enums.TermVariant.LUCENE)
 DTYPES = {
     number: name.removeprefix("DATA_TYPE_").lower()

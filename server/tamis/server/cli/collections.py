@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +14,9 @@ from tamis.server.cli.options import FRAMES, LOCAL, Json, Target
 
 if TYPE_CHECKING:
     from tamis.client import Snapshot
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 collections_app = typer.Typer(
     help="What the server keeps; without a command, a list of it.",
@@ -67,6 +71,38 @@ def describe(name: str, json: Json = False, target: Target = LOCAL) -> None:
         typer.echo(f"{found.name}: {found.documents} documents")
         rows = [(v.name, str(v.kind), str(v.dim or "-"), v.fingerprint) for v in found.vectors]
         print_table(("vector", "kind", ">dim", "fingerprint"), rows)
+
+
+@collections_app.command()
+def optimize(
+    name: str,
+    retrain: Annotated[
+        bool, typer.Option("--retrain", help="Train centroids again even if they still fit.")
+    ] = False,
+    target: Target = LOCAL,
+) -> None:
+    """Make late interaction over a large collection fast; searches go on meanwhile."""
+    from tamis.server.cli.progress import progress_bar
+
+    done: dict[str, int] = {}
+    begin = time.monotonic()
+    with connected(target) as client, progress_bar() as bar:
+        tasks: dict[str, TaskID] = {}
+        for step in client.optimize_collection(name, retrain=retrain):
+            label = f"{step.vector}: {step.step}"
+            if label not in tasks:
+                tasks[label] = bar.add_task(label, total=step.total, rate=0.0)
+            done[step.vector] = max(done.get(step.vector, 0), step.done)
+            bar.update(
+                tasks[label],
+                completed=step.done,
+                total=step.total,
+                rate=step.done / (time.monotonic() - begin),
+            )
+    if not done:
+        typer.echo(f"{name}: small enough to be compared whole; there was nothing to do")
+    for vector in done:
+        typer.echo(f"{name}: optimized {vector} in {time.monotonic() - begin:.1f} s")
 
 
 @collections_app.command()
