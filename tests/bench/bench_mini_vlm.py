@@ -11,7 +11,7 @@ the mean over the layers, as in its paper. A paper's layers are taken at this mo
 Thresholds and schedules are found on `TAMIS_BENCH_CALIBRATION` (150) training questions.
 
 A star marks what loses to chance: to each of three draws of as many tokens, in the same place and
-with the same positions.
+with the same positions. What the words alone tell shows where the pictures are blank.
 """
 
 import os
@@ -233,7 +233,9 @@ def table() -> Iterator[Table]:
     made.outcome(NOTHING)  # warms up
     full = made.outcome(NOTHING)
     right = shown(f"{100 * full.accuracy:.1f}", full)
-    print(f"\n\n{len(made.questions)} questions, all tokens: {right}")
+    blank = replace(made, data=replace(made.data, pictures=np.full_like(made.data.pictures, 255)))
+    guessed = 100 * blank.outcome(NOTHING).accuracy
+    print(f"\n\n{len(made.questions)} questions, all tokens: {right}; blank: {guessed:.1f}")
     yield made
     torch.set_num_threads(threads)
 
