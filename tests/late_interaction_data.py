@@ -23,7 +23,8 @@ CACHE = Path(
     or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tamis" / "bench"
 )
 MINILM = ROOT / "artifacts" / "minilm"
-CHUNK = 4_096  # documents that are made, or encoded, and kept together
+CHUNK = 4_096  # documents that are encoded, and kept, together
+BLOCK = 256  # documents that one seed makes
 KINDS, SUPER, TOPICS, OF_A_TOPIC = 20_000, 400, 3_000, 120
 
 
@@ -62,7 +63,9 @@ class Synthetic:
     def chunks(self) -> Iterator[list[np.ndarray]]:
         """All documents, some thousand at a time."""
         for first in range(0, self.documents, CHUNK):
-            yield list(self._chunk(first)[0][: self.documents - first])
+            end = min(first + CHUNK, self.documents)
+            blocks = [self._block(start)[0] for start in range(first, end, BLOCK)]
+            yield list(np.concatenate(blocks)[: end - first])
 
     def queries(self, count: int, vectors: int = 32) -> list[Asked]:
         """Queries about documents chosen at random."""
@@ -70,18 +73,19 @@ class Synthetic:
         targets = rng.choice(self.documents, count, replace=self.documents < count)
         return [self._query(int(target), vectors, rng) for target in targets]
 
-    def _chunk(self, first: int) -> tuple[np.ndarray, np.ndarray]:
+    def _block(self, first: int) -> tuple[np.ndarray, np.ndarray]:
+        """Some documents, and their topics."""
         rng = np.random.default_rng((self.seed, 0, first))
-        topics = rng.integers(TOPICS, size=CHUNK)
-        places = rng.integers(OF_A_TOPIC, size=(CHUNK, self.tokens))
+        topics = rng.integers(TOPICS, size=BLOCK)
+        places = rng.integers(OF_A_TOPIC, size=(BLOCK, self.tokens))
         kinds = self._kinds[self._topics[topics[:, None], places]]
-        own = _noise(rng, CHUNK, self.dim, 0.4)[:, None]
-        each = _noise(rng, CHUNK * self.tokens, self.dim, 0.5).reshape(kinds.shape)
+        own = _noise(rng, BLOCK, self.dim, 0.4)[:, None]
+        each = _noise(rng, BLOCK * self.tokens, self.dim, 0.5).reshape(kinds.shape)
         return unit(kinds + own + each).astype(np.float32), topics
 
     def _query(self, target: int, vectors: int, rng: np.random.Generator) -> Asked:
-        first = target - target % CHUNK
-        documents, topics = self._chunk(first)
+        first = target - target % BLOCK
+        documents, topics = self._block(first)
         shares = 3 * vectors // 8, 3 * vectors // 8, vectors - 6 * vectors // 8
         own = documents[target - first][rng.integers(self.tokens, size=shares[0])]
         topic = self._kinds[rng.choice(self._topics[topics[target - first]], shares[1])]
