@@ -1,5 +1,5 @@
 import tomllib
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,10 @@ def test_the_reference_settings_show_every_setting_with_its_default() -> None:
     table = tomllib.loads(default_settings().read_text())
 
     def compare(cls: Any, shown: dict[str, Any], where: str) -> None:
-        defaults = {f.name: f.default for f in fields(cls)}
+        defaults = {
+            f.name: f.default if f.default_factory is MISSING else f.default_factory()
+            for f in fields(cls)
+        }
         for field in fields(cls):
             if field.name in ("encoders", "pipelines"):
                 continue
