@@ -58,6 +58,7 @@ class Recipe:
         steps: Of the whole.
         batch: Pictures in such a step.
         asked: Questions of a picture in a step, at most.
+        preference: How much likelier a question about what the picture has is than another.
         rate: The highest learning rate.
         warmup_steps: Over which the rate rises to it.
         cooldown: The last share of the steps, over which it falls to 0.
@@ -70,7 +71,8 @@ class Recipe:
     naming_batch: int = 32
     steps: int = 1_000
     batch: int = 12
-    asked: int = 8
+    asked: int = 6
+    preference: float = 4.0
     rate: float = 1e-3
     warmup_steps: int = 100
     cooldown: float = 0.4
@@ -171,9 +173,16 @@ class Run:
         return Step(step.loss.detach(), step.right)
 
     def asked(self, picture: int, rng: np.random.Generator) -> list[Question]:
-        """Some of a picture's questions."""
+        """Some of a picture's questions, those about what it has more often.
+
+        They are few: of the colours that are asked for, a model is mostly right to deny all.
+        """
         questions = self.data.by_picture[picture]
-        return [questions[i] for i in rng.permutation(len(questions))[: self.recipe.asked]]
+        has = [all(traits([question]).values()) for question in questions]
+        weights = np.where(has, self.recipe.preference, 1.0)
+        count = min(self.recipe.asked, len(questions))
+        chosen = rng.choice(len(questions), count, replace=False, p=weights / weights.sum())
+        return [questions[i] for i in chosen]
 
     def named(
         self, states: Float[Tensor, "states width"], truth: Int[Tensor, "pictures 2"]
