@@ -140,13 +140,9 @@ class Ingest:
             if name not in schema.vectors and name not in schema.sparse:
                 raise InputError(f"representations[{name!r}]: {collection!r} does not index it")
         ready_made.check(given, self._encoders.heads)
+        said = fingerprints(document.representations)
         held = schema.metadata.get("fingerprints", {})
-        for name, fingerprint in fingerprints(document.representations).items():
-            if fingerprint != held.get(name):
-                raise InputError(
-                    f"representations[{name!r}]: is of fingerprint {fingerprint}; "
-                    f"{collection!r} holds {held.get(name)}"
-                )
+        ready_made.check_fingerprints(said, held, repr(collection))
         return given
 
     def _weighed(

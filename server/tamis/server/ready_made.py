@@ -26,3 +26,22 @@ def check(given: Mapping[str, Representation], heads: Mapping[str, Head]) -> Non
                 f"representations[{name!r}]: has shape {list(value.shape)}; needs {axes} axes, "
                 f"the last one of {dim}"
             )
+
+
+def check_fingerprints(said: Mapping[str, str], held: Mapping[str, str], holder: str) -> None:
+    """Refuses representations that are of another encoder, as far as their caller says of which.
+
+    Args:
+        said: The fingerprints that the caller says, by name.
+        held: Those that they must be of.
+        holder: Who has these, for the error.
+
+    Raises:
+        InputError: One is of another.
+    """
+    for name, fingerprint in said.items():
+        if fingerprint != held.get(name):
+            raise InputError(
+                f"representations[{name!r}]: is of fingerprint {fingerprint[:80]}; "
+                f"{holder} has {held.get(name)}"
+            )

@@ -66,6 +66,8 @@ class Retrieve:
     async def __call__(self, search: Search) -> Search:
         if search.given:
             ready_made.check(search.given, self.encoders.heads)
+            held = {name: self.encoders.fingerprints[_encoder(name)] for name in search.given}
+            ready_made.check_fingerprints(search.given_fingerprints, held, "this server's encoder")
         await self.collections.schema(search.collection)  # no query is encoded for none
         started = time.perf_counter()
         wordings, search = await self._worded(search)

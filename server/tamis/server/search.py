@@ -123,6 +123,7 @@ class Search:
         content: The query as it arrived, or None where only representations came.
         k: Hits that each stage returns, at most.
         given: Ready-made representations of the query, by name.
+        given_fingerprints: Those that the caller says these are of, by name.
         others: Other wordings of the query, which are searched beside it.
         where: Which documents may be found.
         options: What the request changes.
@@ -141,6 +142,7 @@ class Search:
     content: RawContent | None
     k: int
     given: Mapping[str, Representation] = field(default_factory=dict)
+    given_fingerprints: Mapping[str, str] = field(default_factory=dict)
     others: tuple[RawContent, ...] = ()
     where: models.Filter | None = None
     options: SearchOptions = SearchOptions()

@@ -8,7 +8,13 @@ from tamis.server.cache.embeddings import Policy
 from tamis.server.config import Limits
 from tamis.server.content import raw_content
 from tamis.server.errors import NotFoundError
-from tamis.server.messages import all_of, made_of, representations, where_clause
+from tamis.server.messages import (
+    all_of,
+    fingerprints,
+    made_of,
+    representations,
+    where_clause,
+)
 from tamis.server.pipeline import Pipeline
 from tamis.server.search import Delivery, Search, SearchOptions
 from tamis.v1 import context_pb2
@@ -90,6 +96,7 @@ def search_of(request: pb.SearchRequest, limits: Limits) -> Search:
         content=content,
         k=k,
         given=given,
+        given_fingerprints=fingerprints(request.representations),
         others=tuple(
             raw_content(one, limits, where=f"also[{number}]")
             for number, one in enumerate(request.also)
