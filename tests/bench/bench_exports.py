@@ -23,16 +23,8 @@ from transformers import T5Config
 from tamis.models.export.graphs import to_onnx
 from tamis.models.export.tensorrt import BUILT_FOR, engine_of
 from tamis.models.networks.bert import Normalise, Sentence, backbone
-from tamis.models.networks.clip import (
-    ImageGraph,
-    SeenGraph,
-    StatesGraph,
-    TextGraph,
-    TextShape,
-    TextTower,
-    VisionShape,
-    VisionTower,
-)
+from tamis.models.networks.clip import TextShape, TextTower, VisionShape, VisionTower
+from tamis.models.networks.clip_graphs import ImageGraph, SeenGraph, StatesGraph, TextGraph
 from tamis.models.networks.flmr import Flmr, Image, Side, complete
 from tamis.models.networks.uniir import ClipJoint, T5Fusion
 from tamis.models.runtimes.onnx import OnnxSession

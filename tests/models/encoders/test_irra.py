@@ -17,7 +17,8 @@ from tamis.models.errors import ModelError
 from tamis.models.export.clip_weights import resized
 from tamis.models.export.draft import Options
 from tamis.models.export.exporting import export
-from tamis.models.networks.clip import ClipTowers, ImageGraph, TextGraph, TextShape, VisionShape
+from tamis.models.networks.clip import ClipTowers, TextShape, VisionShape
+from tamis.models.networks.clip_graphs import ImageGraph, TextGraph
 from tamis.models.runtimes.folder import ModelFolder
 from tamis.models.runtimes.towers import TowersRecipe
 from tamis.models.types import Content, Side

@@ -26,7 +26,8 @@ from tamis.models.encoders.uniir_clip_ff import UniIRClipFF
 from tamis.models.export.checkpoint import load
 from tamis.models.export.clip_weights import Hints, towers
 from tamis.models.export.uniir_clip_ff import t5_config
-from tamis.models.networks.clip import ClipTowers, StatesGraph
+from tamis.models.networks.clip import ClipTowers
+from tamis.models.networks.clip_graphs import StatesGraph
 from tamis.models.networks.uniir import T5Fusion
 from tamis.models.runtimes.folder import ModelFolder
 from tamis.models.runtimes.towers import TowersRecipe

@@ -25,7 +25,8 @@ from tiny_towers import (
 from tamis.models.blocks.text_cleaning import sentence
 from tamis.models.encoders.uniir_clip_sf import UniIRClipSF
 from tamis.models.export.clip_weights import Hints, towers
-from tamis.models.networks.clip import ClipTowers, ImageGraph, TextGraph
+from tamis.models.networks.clip import ClipTowers
+from tamis.models.networks.clip_graphs import ImageGraph, TextGraph
 from tamis.models.runtimes.folder import ModelFolder
 from tamis.models.runtimes.towers import TextRule, TowersRecipe
 from tamis.models.types import Content, Side

@@ -5,7 +5,8 @@ import torch
 from transformers import BlipVisionConfig
 from transformers.models.blip.modeling_blip import BlipVisionModel
 
-from tamis.models.networks.clip import TextGraph, TextShape, TextTower, VisionShape, VisionTower
+from tamis.models.networks.clip import TextShape, TextTower, VisionShape, VisionTower
+from tamis.models.networks.clip_graphs import TextGraph
 
 RENAMES = {
     "embeddings.class_embedding": "class_embedding",

@@ -14,15 +14,14 @@ pytest.importorskip("onnxscript")
 from tamis.models.encoders.tamis_mini import TamisMini  # noqa: E402
 from tamis.models.networks.mini_vit import MiniVit, MiniVitShape  # noqa: E402
 from tamis.models.train.mini import (  # noqa: E402
-    Data,
     Phase,
     Recipe,
     Run,
-    augmented,
     loss_of,
     phase_of,
     rate_of,
 )
+from tamis.models.train.mini_data import Data, augmented  # noqa: E402
 from tamis.models.train.mini_export import export  # noqa: E402
 from tamis.models.types import Content, Side  # noqa: E402
 

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from tamis.models.train.mini_recall import recalls
-from tamis.models.train.pictures import Job, rasterised, spoken, unlike_held_out
+from tamis.models.train.pictures import spoken
+from tamis.models.train.rasters import Job, rasterised, unlike_held_out
 
 
 def picture(colour: str, mirrored: bool = False, side: int = 96) -> np.ndarray:

@@ -23,7 +23,7 @@ from tamis.models.networks.cap4video import (
     WeighedFrames,
     WeighedWords,
 )
-from tamis.models.networks.clip import ImageGraph
+from tamis.models.networks.clip_graphs import ImageGraph
 from tamis.models.networks.video import MeanP, SeqTransf
 
 CAPTIONS = 30  # that the authors' captions have positions for

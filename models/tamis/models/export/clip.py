@@ -11,7 +11,8 @@ from tamis.models.export.clip_weights import hints, towers
 from tamis.models.export.draft import Draft
 from tamis.models.export.preprocessing import transform
 from tamis.models.export.towers import SEEN, chosen, write_pictures, write_texts
-from tamis.models.networks.clip import ClipTowers, ImageGraph, SeenGraph, TextGraph
+from tamis.models.networks.clip import ClipTowers
+from tamis.models.networks.clip_graphs import ImageGraph, SeenGraph, TextGraph
 from tamis.models.runtimes.towers import TextRule, TowersRecipe
 from tamis.models.runtimes.transform import ImageTransform
 

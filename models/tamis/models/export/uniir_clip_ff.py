@@ -12,7 +12,7 @@ from tamis.models.export.clip_weights import hints, size_of, towers
 from tamis.models.export.draft import Draft
 from tamis.models.export.preprocessing import of_open_clip
 from tamis.models.export.towers import joint_cases, write_joint, write_pictures
-from tamis.models.networks.clip import StatesGraph
+from tamis.models.networks.clip_graphs import StatesGraph
 from tamis.models.networks.uniir import ClipJoint, T5Fusion
 from tamis.models.runtimes.towers import TowersRecipe
 

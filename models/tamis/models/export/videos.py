@@ -17,7 +17,8 @@ from tamis.models.export.clip_weights import HEAD_WIDTH, hints, size_of, towers
 from tamis.models.export.draft import Draft
 from tamis.models.export.preprocessing import of_open_clip
 from tamis.models.export.towers import write_pictures, write_texts
-from tamis.models.networks.clip import ClipTowers, ImageGraph, LayersShape, TextGraph
+from tamis.models.networks.clip import ClipTowers, LayersShape
+from tamis.models.networks.clip_graphs import ImageGraph, TextGraph
 from tamis.models.runtimes.video import FrameRule, VideoRecipe
 
 CLIP = "clip."
