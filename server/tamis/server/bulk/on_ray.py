@@ -15,6 +15,17 @@ from tamis.server.bulk.seats import WorkerLostError
 from tamis.server.bulk.worker import Job, Report, Worker
 
 
+class Indexer:
+    """A worker without coroutines: Ray would run those on an event loop of its own."""
+
+    def __init__(self, job: Job) -> None:
+        self._worker = Worker(job)
+
+    def index(self, shard: Shard) -> Report:
+        """See `Worker.index`."""
+        return self._worker.index(shard)
+
+
 class RaySeat:
     """A worker as an actor with a core of its own, on whichever machine has one.
 
@@ -23,7 +34,7 @@ class RaySeat:
     """
 
     def __init__(self, job: Any) -> None:
-        actor: Any = ray.remote(num_cpus=1, max_restarts=0)(Worker)
+        actor: Any = ray.remote(num_cpus=1, max_restarts=0)(Indexer)
         self._actor = actor.remote(job)
         self._thread = ThreadPoolExecutor(max_workers=1)
 
@@ -53,7 +64,7 @@ def _connect(address: str, workers: int) -> None:
             raise StoppedError(f"--ray {address}: {error}") from error
         try:
             ray.init(num_cpus=workers, include_dashboard=False, **quiet)
-        except RuntimeError as late:
+        except Exception as late:  # Ray raises bare ones
             raise StoppedError(f"Ray does not start here: {late}") from late
 
 
