@@ -12,6 +12,7 @@ import pytest
 from clustered import DIM, NAME, SETTINGS, VECTOR, World
 from qdrant_client import models
 
+from tamis.models.errors import InputError
 from tamis.server.collections import point_id
 from tamis.server.errors import MismatchError
 from tamis.server.late_interaction import generations
@@ -247,6 +248,14 @@ async def test_documents_without_vectors_and_with_very_many_are_no_trouble(world
     await world.build()
     assert (await world.search(world.topics.near(long[::200])))[0] == "500"
     assert await recall(world) >= 0.9
+
+
+async def test_more_vectors_than_a_document_may_have_are_refused(world: World) -> None:
+    world.late.settings = replace(SETTINGS, max_vectors=10, pooling={VECTOR: 2})
+    with pytest.raises(InputError, match=f"{VECTOR}: 11 vectors; at most 10"):
+        await world.late.pooled({VECTOR: world.topics.document(11)})
+    pooled = await world.late.pooled({VECTOR: world.topics.document(10)})
+    assert len(pooled[VECTOR]) == 5  # type: ignore[arg-type]
 
 
 async def test_dropping_a_collection_deletes_its_files(world: World) -> None:

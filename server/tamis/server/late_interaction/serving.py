@@ -14,6 +14,7 @@ from qdrant_client import models
 
 from tamis.models.blocks.centroids import Centroids
 from tamis.models.blocks.token_pooling import token_pooling
+from tamis.models.errors import InputError
 from tamis.models.retrievers import NearCentroids, Nearest, Plan
 from tamis.models.runtimes.max_sim import Kernel
 from tamis.models.types import Representation
@@ -194,12 +195,19 @@ class LateInteraction:
                     field.note_similarity(similarity)
 
     async def pooled(self, found: Mapping[str, Representation]) -> dict[str, Representation]:
-        """A document's representations, with fewer vectors where the settings pool them."""
-        made = dict(found)
+        """A document's representations, with fewer vectors where the settings pool them.
+
+        Raises:
+            InputError: It has more vectors than a document may.
+        """
+        made, most = dict(found), self.settings.max_vectors
+        for name, value in made.items():
+            if isinstance(value, np.ndarray) and value.ndim == 2 and len(value) > most:
+                raise InputError(f"{name}: {len(value)} vectors; at most {most}")
         for name, factor in self.settings.pooling.items():
-            value = made.get(name)
-            if isinstance(value, np.ndarray) and value.ndim == 2:
-                made[name], _ = await asyncio.to_thread(token_pooling, value, factor)
+            own = made.get(name)
+            if isinstance(own, np.ndarray) and own.ndim == 2:
+                made[name], _ = await asyncio.to_thread(token_pooling, own, factor)
         return made
 
     async def _resolved(self, schema: CollectionSchema, plan: Plan) -> Plan | None:

@@ -21,6 +21,7 @@ class LateInteractionSettings:
         look_after_s: How often the server looks for what is to be made, in seconds; 0 leaves it
             to `tamis collections optimize`.
         threads: Threads that may work on it in the background.
+        max_vectors: Vectors of one document, at most; one with more is refused.
         pooling: How many vectors of a document become one when it is taken in, by `encoder.head`.
     """
 
@@ -32,6 +33,7 @@ class LateInteractionSettings:
     copy_stale: float = 0.1
     look_after_s: float = 60.0
     threads: int = 1
+    max_vectors: int = 16_384
     pooling: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -49,5 +51,7 @@ class LateInteractionSettings:
             raise ValueError(f"look_after_s must be at least 0, not {self.look_after_s}")
         if self.threads < 1:
             raise ValueError(f"threads must be at least 1, not {self.threads}")
+        if self.max_vectors < 1:
+            raise ValueError(f"max_vectors must be at least 1, not {self.max_vectors}")
         if wrong := [name for name, factor in self.pooling.items() if factor < 1]:
             raise ValueError(f"pooling.{wrong[0]} must be at least 1")
