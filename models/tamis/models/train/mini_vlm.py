@@ -69,10 +69,10 @@ class Recipe:
 
     naming_steps: int = 1_000
     naming_batch: int = 32
-    steps: int = 1_000
+    steps: int = 3_000
     batch: int = 12
     asked: int = 6
-    preference: float = 4.0
+    preference: float = 8.0
     rate: float = 1e-3
     warmup_steps: int = 100
     cooldown: float = 0.4
