@@ -9,14 +9,15 @@ CHECK_TIMEOUT_S = 5.0  # of one look whether the server is ready
 MESSAGE_BYTES = 32 << 20
 HEDGE_SHARE = 0.05
 
-# Calls that change nothing, so that asking twice is safe. gRPC retries a stream only until its
-# first message arrives.
+# Calls that may be made twice: they change nothing, or nothing more (a deletion then counts less).
+# gRPC retries a stream only until its first message arrives.
 SAFE_METHODS = {
     "tamis.v1.CollectionService": (
         "DescribeCollection",
         "ListCollections",
         "GetDocuments",
         "ListSnapshots",
+        "DeleteDocuments",
     ),
     "tamis.v1.EmbeddingService": ("Embed",),
     "tamis.v1.ModelService": ("ListModels", "GetModel"),

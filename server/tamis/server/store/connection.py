@@ -24,7 +24,7 @@ def _service_config(attempts: int) -> str:
     """What gRPC does by itself when the connection breaks or cannot be had.
 
     A search is worth little when it is late, and another server may answer it: it is repeated for
-    half a second, then its caller is told. A write waits for an engine that is starting again, as
+    some 1.5 s, then its caller is told. A write waits for an engine that is starting again, as
     long as its deadline lets it.
     """
     reads = [
@@ -34,7 +34,7 @@ def _service_config(attempts: int) -> str:
     ]
     writes = [{"service": "qdrant.Points"}, {"service": "qdrant.Collections"}]
     configs: list[dict[str, Any]] = [
-        {"name": reads, **_repeated(attempts, first_s=0.05, longest_s=0.2)},
+        {"name": reads, **_repeated(attempts, first_s=0.1, longest_s=1.0)},
         {"name": writes, "waitForReady": True, **_repeated(attempts, first_s=0.1, longest_s=2.0)},
         {"name": _ONCE, "waitForReady": True},
     ]
