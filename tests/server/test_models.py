@@ -32,8 +32,8 @@ from tamis.server.loading import below, cores, open_encoder, threads_each
 from tamis.server.models import Models, State, encoders_of
 from tamis.server.pipeline import Pipeline
 from tamis.server.refining import Refine
-from tamis.server.revision import Revision
 from tamis.server.retrieving import Retrieve
+from tamis.server.revision import Revision
 from tamis.server.stages import Rerank
 from tamis.server.store import CollectionSchema, VectorStore
 

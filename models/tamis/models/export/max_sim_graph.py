@@ -1,6 +1,7 @@
 """Writes the graph that scores documents by MaxSim in whole numbers: `weights/max_sim.onnx`.
 
-`python -m tamis.models.export.max_sim_graph` writes it again. It is some 500 bytes and has no weights.
+`python -m tamis.models.export.max_sim_graph` writes it again. It is some 500 bytes and has no
+weights.
 """
 
 from onnx import ModelProto, TensorProto, ValueInfoProto, checker, helper
