@@ -1,16 +1,13 @@
 """An engine, and a collection of clustered token vectors in it."""
 
 import asyncio
-import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import grpc
 import numpy as np
 import pytest
 from clustered import DIM, NAME, SETTINGS, VECTOR, Topics, World
+from index_engine import running
 
 from tamis.models.runtimes.max_sim import onnx_kernel
 from tamis.models.types import Head, Kind
@@ -24,20 +21,8 @@ from tamis.server.store.opening import open_store
 @pytest.fixture(scope="session")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An engine's address; it starts in a second or two, so that tests share it."""
-    folder = tmp_path_factory.mktemp("engine")
-    socket = folder / "engine.sock"
-    command = [sys.executable, "-m", "tamis.server.store.engine", "--until-stdin-ends"]
-    with subprocess.Popen(
-        [*command, "--folder", str(folder / "collections"), "--socket", str(socket)],
-        stdin=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    ) as process:
-        with grpc.insecure_channel(f"unix:{socket}") as channel:
-            grpc.channel_ready_future(channel).result(timeout=60)
-        yield f"unix:{socket}"
-        assert process.stdin
-        process.stdin.close()
-        assert process.wait(timeout=30) == 0
+    with running(tmp_path_factory.mktemp("engine")) as target:
+        yield target
 
 
 @pytest.fixture

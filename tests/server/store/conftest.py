@@ -1,15 +1,12 @@
 """One engine for all contract tests, and the same protocol over qdrant-client's local mode."""
 
-import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import grpc
 import numpy as np
 import pytest
+from index_engine import running
 from qdrant_client import AsyncQdrantClient, models
 
 from tamis.server.config import StoreSettings
@@ -228,20 +225,8 @@ class LocalStore:
 @pytest.fixture(scope="session")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An engine's address. It starts in 1.5 s, so that tests share it where they can."""
-    folder = tmp_path_factory.mktemp("engine")
-    socket = folder / "engine.sock"
-    command = [sys.executable, "-m", "tamis.server.store.engine", "--until-stdin-ends"]
-    with subprocess.Popen(
-        [*command, "--folder", str(folder / "collections"), "--socket", str(socket)],
-        stdin=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    ) as process:
-        with grpc.insecure_channel(f"unix:{socket}") as channel:
-            grpc.channel_ready_future(channel).result(timeout=60)
-        yield f"unix:{socket}"
-        assert process.stdin
-        process.stdin.close()
-        assert process.wait(timeout=30) == 0
+    with running(tmp_path_factory.mktemp("engine")) as target:
+        yield target
 
 
 @pytest.fixture(params=["embedded", "local"])

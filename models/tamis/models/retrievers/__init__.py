@@ -158,6 +158,33 @@ class Retriever(Method):
 
 
 @dataclass(frozen=True, kw_only=True)
+class VectorRetriever(Retriever):
+    """Searches one index vector.
+
+    Attributes:
+        vector: The index vector that is searched, as `encoder.head`.
+        query: The query representations to use, as `encoder.head`; all must be in the space of
+            `vector`. By default `vector` itself.
+    """
+
+    vector: str
+    query: tuple[str, ...] = ()
+
+    @property
+    def vectors(self) -> tuple[str, ...]:
+        return (self.vector,)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return self.query or (self.vector,)
+
+    def asked(self, query: Query) -> list[np.ndarray]:
+        """Those of the representations that the query has."""
+        there = (query.representations.get(name) for name in self.needs)
+        return [part for part in there if isinstance(part, np.ndarray) and len(part)]
+
+
+@dataclass(frozen=True, kw_only=True)
 class FusedRetriever(Retriever):
     """Asks several retrievers and fuses their rankings.
 

@@ -10,14 +10,14 @@ from typing import ClassVar
 import numpy as np
 
 from tamis.models.blocks.similarity import unit
-from tamis.models.retrievers import Nearest, Plan, Retriever
+from tamis.models.retrievers import Nearest, Plan, VectorRetriever
 from tamis.models.types import Paper, Query
 
 __all__ = ("Dense",)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dense(Retriever):
+class Dense(VectorRetriever):
     """The nearest neighbours of one embedding.
 
     Attributes:
@@ -37,22 +37,8 @@ class Dense(Retriever):
         "the other"
     )
 
-    vector: str
-    query: tuple[str, ...] = ()
-
-    @property
-    def vectors(self) -> tuple[str, ...]:
-        return (self.vector,)
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        return self.query or (self.vector,)
-
     def plan(self, query: Query, limit: int) -> Plan | None:
-        parts = [
-            query.representations[name] for name in self.needs if name in query.representations
-        ]
-        vectors = [unit(part) for part in parts if isinstance(part, np.ndarray)]
+        vectors = [unit(part) for part in self.asked(query)]
         if not vectors:
             return None
         return Plan(Nearest(self.vector, unit(np.sum(vectors, axis=0))), limit)

@@ -9,14 +9,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from tamis.models.retrievers import Nearest, Plan, Retriever
+from tamis.models.retrievers import Nearest, Plan, VectorRetriever
 from tamis.models.types import Paper, Query
 
 __all__ = ("MaxSim",)
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaxSim(Retriever):
+class MaxSim(VectorRetriever):
     """The sum, over the query's vectors, of the best match among a document's.
 
     Attributes:
@@ -34,22 +34,8 @@ class MaxSim(Retriever):
     )
     checked: ClassVar = "the shape of the plan: the index engine scores"
 
-    vector: str
-    query: tuple[str, ...] = ()
-
-    @property
-    def vectors(self) -> tuple[str, ...]:
-        return (self.vector,)
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        return self.query or (self.vector,)
-
     def plan(self, query: Query, limit: int) -> Plan | None:
-        parts = [
-            query.representations[name] for name in self.needs if name in query.representations
-        ]
-        tokens = [part for part in parts if isinstance(part, np.ndarray) and len(part)]
+        tokens = self.asked(query)
         if not tokens:
             return None
         return Plan(Nearest(self.vector, np.concatenate(tokens), exact=True), limit)

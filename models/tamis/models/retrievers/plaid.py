@@ -10,14 +10,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from tamis.models.retrievers import NearCentroids, Nearest, Plan, Retriever
+from tamis.models.retrievers import NearCentroids, Nearest, Plan, VectorRetriever
 from tamis.models.types import Paper, Query
 
 __all__ = ("PLAID",)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PLAID(Retriever):
+class PLAID(VectorRetriever):
     """MaxSim over the documents whose centroids promise most.
 
     Attributes:
@@ -42,8 +42,6 @@ class PLAID(Retriever):
         "a quarter of the centroids"
     )
 
-    vector: str
-    query: tuple[str, ...] = ()
     nprobe: int = 8
     candidates: int = 300
 
@@ -53,19 +51,8 @@ class PLAID(Retriever):
         if not 1 <= self.candidates <= 10_000:
             raise ValueError(f"candidates must be from 1 to 10000, not {self.candidates}")
 
-    @property
-    def vectors(self) -> tuple[str, ...]:
-        return (self.vector,)
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        return self.query or (self.vector,)
-
     def plan(self, query: Query, limit: int) -> Plan | None:
-        parts = [
-            query.representations[name] for name in self.needs if name in query.representations
-        ]
-        tokens = [part for part in parts if isinstance(part, np.ndarray) and len(part)]
+        tokens = self.asked(query)
         if not tokens:
             return None
         asked = np.concatenate(tokens)
