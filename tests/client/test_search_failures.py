@@ -98,7 +98,7 @@ async def test_retries_end_and_the_error_is_said(connect: Any) -> None:
     async with serving(servicer) as target, connect(target) as client:
         with pytest.raises(UnavailableError, match="draining"):
             await client.hits("red", collection="c")
-    assert len(servicer.requests) == 4
+    assert len(servicer.requests) == 5
 
 
 async def test_a_request_that_is_wrong_is_not_sent_again(connect: Any) -> None:

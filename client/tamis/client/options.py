@@ -48,9 +48,10 @@ SERVICE_CONFIG = {
         }
     ],
     # Retries stop while more than half of the tokens are gone, so that callers do not bury a server
-    # that is coming back. A worker that dies takes all calls of a connection with it: half of the
-    # tokens are enough for these, and for 30 searches a second while an index starts again.
-    "retryThrottling": {"maxTokens": 200, "tokenRatio": 0.1},
+    # that is coming back. Each refusal takes one. A server whose index is starting again refuses a
+    # search every 2.5 s: half of the most that gRPC allows lasts 20 searches a second for as long
+    # as five attempts do. Fewer would turn a slow start into errors for every caller.
+    "retryThrottling": {"maxTokens": 1000, "tokenRatio": 0.1},
 }
 
 ARGUMENTS: tuple[tuple[str, Any], ...] = (

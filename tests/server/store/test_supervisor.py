@@ -24,6 +24,7 @@ from tamis.server.store import (
     VectorStore,
     point,
 )
+from tamis.server.store.calls import reads_wait
 from tamis.server.store.connection import channel_to
 from tamis.server.store.opening import open_store
 from tamis.server.store.qdrant import QdrantStore
@@ -108,6 +109,28 @@ async def test_every_acknowledged_point_survives_a_kill(tmp_path: Path) -> None:
         assert engine.pid not in pids
         assert await held(store, 240) == set(range(240))
         assert await store.count("docs") == 240
+
+
+async def test_reads_of_a_call_that_writes_wait_for_an_engine_that_starts_again(
+    tmp_path: Path,
+) -> None:
+    async with Supervisor(tmp_path) as engine, connected(engine) as store:
+        await store.create("docs", SCHEMA)
+
+        async def waiting() -> list[str]:
+            reads_wait.set(True)
+            return await store.names()
+
+        while True:  # until an engine is away for long enough
+            with suppress(ProcessLookupError):
+                os.kill(engine.pid, signal.SIGKILL)
+            patient = asyncio.create_task(waiting())
+            try:
+                await store.names()
+            except StoreUnavailableError:
+                break
+            await patient
+        assert await patient == ["docs"]
 
 
 async def test_a_call_that_no_restart_can_save_ends_as_unavailable(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from tamis.server.messages import KINDS, document, weighting, weighting_message,
 from tamis.server.schemas import indexes_of
 from tamis.server.snapshots import Snapshot, Snapshots
 from tamis.server.store import DamagedCollectionError
+from tamis.server.store.calls import reads_wait
 from tamis.v1 import collection_service_pb2 as pb
 from tamis.v1 import document_pb2, representation_pb2
 from tamis.v1.collection_service_pb2_grpc import CollectionServiceServicer
@@ -87,6 +88,7 @@ class CollectionService(CollectionServiceServicer):
     async def UpsertDocuments(  # type: ignore[override]  # noqa: N802 - writes, never yields
         self, request_iterator: AsyncIterator[pb.UpsertDocumentsRequest], context: Context
     ) -> None:
+        reads_wait.set(True)
         named, collection, upserted, failed = "", "", 0, 0
         async for request in request_iterator:
             if not named:
@@ -141,6 +143,7 @@ class CollectionService(CollectionServiceServicer):
             raise InputError("ids, filter: exactly one must be given, and not an empty filter")
         if len(request.ids) > MAX_DELETED_IDS:
             raise InputError(f"ids: {len(request.ids)}; at most {MAX_DELETED_IDS}")
+        reads_wait.set(True)
         which = list(request.ids) if where is None else where
         name = await self._resolve(request.collection)
         deleted = await self._collections.delete(name, which)

@@ -1,6 +1,7 @@
 """How a call to an index is made, and what its errors mean."""
 
 import math
+from contextvars import ContextVar
 from typing import Any
 
 import grpc as rpc
@@ -28,6 +29,8 @@ _ERRORS: dict[rpc.StatusCode, type[TamisError]] = {
     rpc.StatusCode.FAILED_PRECONDITION: DamagedCollectionError,
     rpc.StatusCode.RESOURCE_EXHAUSTED: StoreFullError,
 }
+# Whether reads wait for an index that is starting again, as writes do: those of a call that writes.
+reads_wait: ContextVar[bool] = ContextVar("reads_wait", default=False)
 _REFUSED = (rpc.StatusCode.UNAUTHENTICATED, rpc.StatusCode.PERMISSION_DENIED)
 
 
@@ -74,7 +77,10 @@ class QdrantCalls:
                 _set(request, name, value)
         try:
             return await method(
-                request, timeout=timeout_s or self._timeout_s, metadata=self._metadata
+                request,
+                timeout=timeout_s or self._timeout_s,
+                metadata=self._metadata,
+                wait_for_ready=reads_wait.get() or None,
             )
         except rpc.aio.AioRpcError as error:
             raise _error(error) from error

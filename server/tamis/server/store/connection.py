@@ -25,7 +25,7 @@ def _service_config(attempts: int) -> str:
 
     A search is worth little when it is late, and another server may answer it: it is repeated for
     some 1.5 s, then its caller is told. A write waits for an engine that is starting again, as
-    long as its deadline lets it.
+    long as its deadline lets it; so do the reads that it needs (`calls.reads_wait`).
     """
     reads = [
         {"service": service, "method": method}
