@@ -7,13 +7,11 @@ comes, mosec up to 32 texts with its default wait and with the shortest, KServe 
 Rounds go round all servers. The peers are installed once, into TAMIS_BENCH_CACHE.
 """
 
-import json
 import os
 import re
 import socket
 import statistics
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +27,7 @@ import pytest
 from grpc_body import framed
 from load_calls import infer_request
 from load_server import watched
+from peer_environment import environment
 from serving import ROOT
 
 from tamis.models import catalog
@@ -40,10 +39,6 @@ from tamis.server.oip.messages import SERVICE, ModelInferResponse
 pytestmark = pytest.mark.bench
 FOLDER = ROOT / "artifacts" / "minilm"
 PEERS = Path(__file__).with_name("peers")
-CACHE = Path(
-    os.environ.get("TAMIS_BENCH_CACHE")
-    or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tamis" / "bench"
-)
 NEEDS = ("jaxtyping", "numpy", "pillow", "tokenizers", f"onnxruntime=={onnxruntime.__version__}")
 METHOD = f"/{SERVICE}/ModelInfer"
 TEXT = "a small bird with a red breast, seen from below"
@@ -112,7 +107,7 @@ def tamis(data: Path) -> Iterator[Server]:
 
 @contextmanager
 def kserve(folder: Path) -> Iterator[Server]:
-    python = environment("kserve==0.21.0")
+    python = environment("kserve==0.21.0", *NEEDS)
     port, http_port = free_port(), free_port()
     command = [python, PEERS / "kserve_server.py", "minilm", port, http_port]
     with running(command, folder / "kserve.log", port) as pid:
@@ -121,7 +116,7 @@ def kserve(folder: Path) -> Iterator[Server]:
 
 @contextmanager
 def mosec(folder: Path, wait_ms: int) -> Iterator[Server]:
-    python, port = environment("mosec==0.9.8"), free_port()
+    python, port = environment("mosec==0.9.8", *NEEDS), free_port()
     command = [python, PEERS / "mosec_server.py", wait_ms, "--port", port]
     url = f"http://127.0.0.1:{port}/inference"
 
@@ -198,17 +193,6 @@ def number(text: str, pattern: str) -> float:
     found = re.search(pattern, text)
     assert found, f"no {pattern} in: {text}"
     return float(found[1])
-
-
-def environment(peer: str) -> Path:
-    """The Python of an environment with this peer in it, made once."""
-    folder = CACHE / peer.replace("==", "-")
-    mark, wanted = folder / "installed.json", [peer, *NEEDS]
-    if not mark.exists() or json.loads(mark.read_text("utf-8")) != wanted:
-        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        subprocess.run([folder / "bin" / "pip", "install", "-q", *wanted], check=True)
-        mark.write_text(json.dumps(wanted), "utf-8")
-    return folder / "bin" / "python"
 
 
 @contextmanager
