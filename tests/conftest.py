@@ -1,6 +1,7 @@
 """What every test may use."""
 
 import gc
+import signal
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,6 +11,12 @@ from blockbuster import BlockBuster, blockbuster_ctx
 from tamis.models.types import VisualTokens
 
 TALKS = {"client", "e2e", "server"}  # the folders of tests that open channels
+
+
+def pytest_configure() -> None:
+    """Interrupts reach the processes that tests start, even where a shell runs us in its background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
