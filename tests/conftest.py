@@ -14,7 +14,7 @@ TALKS = {"client", "e2e", "server"}  # the folders of tests that open channels
 
 
 def pytest_configure() -> None:
-    """Interrupts reach the processes that tests start, even where a shell runs us in its background."""
+    """Lets interrupts reach the processes that tests start, in a shell's background too."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
