@@ -71,6 +71,9 @@ class MemoryStore:
     async def schema(self, collection: str) -> CollectionSchema:
         return self._schemas[collection]
 
+    async def aliases(self) -> dict[str, str]:
+        return {}
+
 
 @dataclass(frozen=True)
 class Served:
