@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from gated import Gated, gated
@@ -119,9 +121,16 @@ class Found(Step):
         return replace(search, query=QUERY, candidates=WORST_FIRST, payloads=payloads)
 
 
+class AsNamed:
+    """Names that stand for the collections of that name."""
+
+    async def resolve(self, name: str) -> str:
+        return name
+
+
 async def answered(reranker: Gated | Identity, **options: object) -> list[pb.SearchResponse]:
     """What a search says whose second stage is this reranker. It touches no index."""
-    nothing: Collections = None  # type: ignore[assignment]
+    nothing = cast(Collections, SimpleNamespace(aliases=AsNamed()))
     stages: list[Stage] = [Found(stage_pb2.STAGE_RETRIEVE), Rerank("gated", reranker, nothing, 20)]
     named = PipelineSettings(retrieve=RetrieveSettings(method="found"))
     settings = ServerSettings(encoders={}, pipelines={"default": named})

@@ -90,9 +90,10 @@ def test_lists_arrays_and_sparse_vectors_are_vectors() -> None:
             vector(wrong)
 
 
-def test_an_empty_vector_is_one() -> None:
-    assert vector([]).WhichOneof("vector") == "dense"
-    assert vector(np.empty((0, 3))).WhichOneof("vector") == "multi_dense"
+def test_a_vector_has_values_unless_it_is_sparse() -> None:
+    for empty in ([], np.empty((0, 3), dtype=np.float32)):
+        with pytest.raises(InputError, match="has no values"):
+            vector(empty)
     assert vector(models.SparseVector(indices=[], values=[])).WhichOneof("vector") == "sparse"
 
 
