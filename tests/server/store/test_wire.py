@@ -91,9 +91,9 @@ def test_lists_arrays_and_sparse_vectors_are_vectors() -> None:
 
 
 def test_a_vector_has_values_unless_it_is_sparse() -> None:
-    for empty in ([], np.empty((0, 3), dtype=np.float32)):
+    for shape in ((0,), (0, 3)):
         with pytest.raises(InputError, match="has no values"):
-            vector(empty)
+            vector(np.empty(shape, dtype=np.float32))
     assert vector(models.SparseVector(indices=[], values=[])).WhichOneof("vector") == "sparse"
 
 
