@@ -1,7 +1,10 @@
 """Stages for tests: what every stage must have, but for what it does."""
 
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
+from typing import cast
 
+from tamis.server.collections import Collections
 from tamis.server.pace import Pace
 from tamis.server.search import Search
 from tamis.v1 import stage_pb2 as pb
@@ -30,3 +33,13 @@ class Step:
 
     async def __call__(self, search: Search) -> Search:
         return search
+
+
+class _AsNamed:
+    async def resolve(self, name: str) -> str:
+        return name
+
+
+def no_index() -> Collections:
+    """Collections for stages that touch none: every name stands for itself."""
+    return cast(Collections, SimpleNamespace(aliases=_AsNamed()))

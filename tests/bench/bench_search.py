@@ -29,7 +29,7 @@ SERVER = """
 import asyncio, sys
 from dataclasses import dataclass, replace
 import grpc, grpc.aio, uvloop
-from steps import Step
+from steps import Step, no_index
 from tamis.models.types import Candidate
 from tamis.server.config import default_settings, read
 from tamis.server.interceptors import CallInterceptor
@@ -53,7 +53,7 @@ async def main():
     global MESSAGES
     service = RetrievalService(
         {"default": Pipeline([Immediate(1), Immediate(2), Immediate(3)])},
-        None,
+        no_index(),
         read(default_settings()),
     )
     MESSAGES = []

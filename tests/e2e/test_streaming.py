@@ -4,14 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any
 
 import grpc.aio
-from steps import Step
+from steps import Step, no_index
 
 from tamis.client import AsyncClient, SearchSummary, StageResult
 from tamis.models.types import Candidate
-from tamis.server.collections import Collections
 from tamis.server.config import default_settings, read
 from tamis.server.interceptors import CallInterceptor
 from tamis.server.pipeline import Pipeline, Stage
@@ -51,7 +50,7 @@ class Held(Step):
 @asynccontextmanager
 async def serving(stages: Sequence[Stage]) -> AsyncIterator[str]:
     server = grpc.aio.server(interceptors=[CallInterceptor()])
-    service = RetrievalService({"default": Pipeline(stages)}, cast(Collections, None), SETTINGS)
+    service = RetrievalService({"default": Pipeline(stages)}, no_index(), SETTINGS)
     add_RetrievalServiceServicer_to_server(service, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

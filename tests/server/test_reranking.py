@@ -3,18 +3,15 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from types import SimpleNamespace
-from typing import cast
 
 import pytest
 from gated import Gated, gated
 from oracle import inversions
-from steps import Step
+from steps import Step, no_index
 
 from tamis.models.rerankers import Ranking
 from tamis.models.rerankers.identity import Identity
 from tamis.models.types import Candidate, Content, Query
-from tamis.server.collections import Collections
 from tamis.server.config import PipelineSettings, RetrieveSettings, ServerSettings
 from tamis.server.errors import DeadlineError
 from tamis.server.pipeline import Pipeline, Stage
@@ -121,16 +118,9 @@ class Found(Step):
         return replace(search, query=QUERY, candidates=WORST_FIRST, payloads=payloads)
 
 
-class AsNamed:
-    """Names that stand for the collections of that name."""
-
-    async def resolve(self, name: str) -> str:
-        return name
-
-
 async def answered(reranker: Gated | Identity, **options: object) -> list[pb.SearchResponse]:
     """What a search says whose second stage is this reranker. It touches no index."""
-    nothing = cast(Collections, SimpleNamespace(aliases=AsNamed()))
+    nothing = no_index()
     stages: list[Stage] = [Found(stage_pb2.STAGE_RETRIEVE), Rerank("gated", reranker, nothing, 20)]
     named = PipelineSettings(retrieve=RetrieveSettings(method="found"))
     settings = ServerSettings(encoders={}, pipelines={"default": named})
