@@ -11,12 +11,12 @@ from tamis.models.blocks.similarity import max_sim, unit
 from tamis.models.retrievers.plaid import PLAID
 from tamis.models.types import Content, Query
 from tamis.server.collections import Collections, point_id
-from tamis.server.config import StoreSettings
 from tamis.server.late_interaction.building import Builder, Progress
 from tamis.server.late_interaction.serving import Field, LateInteraction
 from tamis.server.late_interaction.settings import LateInteractionSettings
 from tamis.server.revision import Revision
 from tamis.server.store import VectorStore, point
+from tamis.server.store_settings import StoreSettings
 
 VECTOR, DIM, NAME = "t.tokens", 32, "docs"
 SETTINGS = LateInteractionSettings(train_after=100)

@@ -27,10 +27,10 @@ from qdrant_client import models
 
 from tamis.models.blocks.similarity import unit
 from tamis.models.types import Head, Kind
-from tamis.server.config import StoreSettings
 from tamis.server.schemas import DenseIndex, new_schema
 from tamis.server.store import VectorStore, point
 from tamis.server.store.opening import open_store
+from tamis.server.store_settings import StoreSettings
 
 pytestmark = pytest.mark.bench
 DOCUMENTS = int(os.environ.get("TAMIS_BENCH_DOCUMENTS") or 200_000)

@@ -29,13 +29,13 @@ from tamis.models.retrievers.plaid import PLAID
 from tamis.models.runtimes.max_sim import Kernel, onnx_kernel
 from tamis.models.types import Content, Head, Kind, Query
 from tamis.server.collections import Collections, point_id
-from tamis.server.config import StoreSettings
 from tamis.server.late_interaction.building import Builder, Progress
 from tamis.server.late_interaction.serving import LateInteraction
 from tamis.server.late_interaction.settings import LateInteractionSettings
 from tamis.server.revision import Revision
 from tamis.server.store import VectorStore, point
 from tamis.server.store.opening import open_index, open_store
+from tamis.server.store_settings import StoreSettings
 
 pytestmark = pytest.mark.bench
 

@@ -41,9 +41,9 @@ from tamis.server.config import (
     RefineSettings,
     RetrieveSettings,
     ServerSettings,
-    StoreSettings,
 )
 from tamis.server.serve import Server
+from tamis.server.store_settings import StoreSettings
 from tamis.v1 import context_pb2
 from tamis.v1 import refine_service_pb2 as refine_pb
 from tamis.v1 import server_service_pb2 as server_pb

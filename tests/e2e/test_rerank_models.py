@@ -15,10 +15,10 @@ from tamis.server.config import (
     RerankSettings,
     RetrieveSettings,
     ServerSettings,
-    StoreSettings,
 )
 from tamis.server.serve import Server
 from tamis.server.stages import Rerank
+from tamis.server.store_settings import StoreSettings
 
 
 def settings(model: Path, data: Path) -> ServerSettings:

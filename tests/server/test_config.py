@@ -7,15 +7,9 @@ import pytest
 
 from tamis.models.errors import SettingsError
 from tamis.server.cache.settings import CacheSettings
-from tamis.server.config import (
-    BatchSettings,
-    Limits,
-    ServerSettings,
-    StoreSettings,
-    default_settings,
-    read,
-)
+from tamis.server.config import BatchSettings, Limits, ServerSettings, default_settings, read
 from tamis.server.late_interaction.settings import LateInteractionSettings
+from tamis.server.store_settings import StoreSettings
 
 TABLES = {
     "limits": Limits,

@@ -19,13 +19,7 @@ from tamis.models.types import Query
 from tamis.server.cache.contexts import ContextCache
 from tamis.server.cache.embeddings import EmbeddingCache
 from tamis.server.collections import Collections
-from tamis.server.config import (
-    MethodSettings,
-    PipelineSettings,
-    RetrieveSettings,
-    ServerSettings,
-    StoreSettings,
-)
+from tamis.server.config import MethodSettings, PipelineSettings, RetrieveSettings, ServerSettings
 from tamis.server.encoders import CurrentTokens, Encoders
 from tamis.server.errors import MismatchError, NotFoundError
 from tamis.server.loading import below, cores, open_encoder, threads_each
@@ -36,6 +30,7 @@ from tamis.server.retrieving import Retrieve
 from tamis.server.revision import Revision
 from tamis.server.stages import Rerank
 from tamis.server.store import CollectionSchema, VectorStore
+from tamis.server.store_settings import StoreSettings
 
 
 @dataclass(frozen=True, kw_only=True)

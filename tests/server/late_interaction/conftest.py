@@ -12,10 +12,10 @@ from index_engine import running
 from tamis.models.runtimes.max_sim import onnx_kernel
 from tamis.models.types import Head, Kind
 from tamis.server.collections import Collections
-from tamis.server.config import StoreSettings
 from tamis.server.late_interaction.serving import LateInteraction
 from tamis.server.revision import Revision
 from tamis.server.store.opening import open_store
+from tamis.server.store_settings import StoreSettings
 
 
 @pytest.fixture(scope="session")

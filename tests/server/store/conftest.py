@@ -9,7 +9,6 @@ import pytest
 from index_engine import running
 from qdrant_client import AsyncQdrantClient, models
 
-from tamis.server.config import StoreSettings
 from tamis.server.store import (
     AliasChange,
     CollectionExistsError,
@@ -19,6 +18,7 @@ from tamis.server.store import (
     VectorStore,
 )
 from tamis.server.store.opening import open_store
+from tamis.server.store_settings import StoreSettings
 
 
 def listed(vector: Any) -> Any:

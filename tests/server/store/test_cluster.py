@@ -19,10 +19,10 @@ import pytest
 from qdrant_client import grpc, models
 
 from tamis.models.errors import SettingsError
-from tamis.server.config import StoreSettings
 from tamis.server.errors import status_of
 from tamis.server.store import StoreFullError, StoreUnavailableError, VectorStore, point
 from tamis.server.store.opening import open_store
+from tamis.server.store_settings import StoreSettings
 
 ID = str(UUID(int=1))
 KEY = "the key"

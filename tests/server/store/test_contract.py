@@ -11,7 +11,6 @@ from qdrant_client import grpc, models
 from qdrant_client.conversions.conversion import grpc_to_payload
 
 from tamis.models.errors import InputError
-from tamis.server.config import StoreSettings
 from tamis.server.store import (
     CollectionExistsError,
     CollectionSchema,
@@ -21,6 +20,7 @@ from tamis.server.store import (
 )
 from tamis.server.store.connection import channel_to
 from tamis.server.store.opening import open_store
+from tamis.server.store_settings import StoreSettings
 
 DIM = 16
 SCHEMA = CollectionSchema(

@@ -16,7 +16,6 @@ import pytest
 from qdrant_client import models
 
 from tamis.models.errors import InputError
-from tamis.server.config import StoreSettings
 from tamis.server.store import (
     CollectionSchema,
     DamagedCollectionError,
@@ -29,6 +28,7 @@ from tamis.server.store.connection import channel_to
 from tamis.server.store.opening import open_store
 from tamis.server.store.qdrant import QdrantStore
 from tamis.server.store.supervisor import Supervisor
+from tamis.server.store_settings import StoreSettings
 
 SCHEMA = CollectionSchema(
     vectors={"dense": models.VectorParams(size=4, distance=models.Distance.COSINE)},

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from qdrant_client import grpc, models
 
-from tamis.server.config import StoreSettings
 from tamis.server.store import CollectionSchema, point
 from tamis.server.store.connection import channel_to
 from tamis.server.store.opening import open_store
+from tamis.server.store_settings import StoreSettings
 
 DIM, COUNT = 512, 6_000  # more than the 10 MB below which Qdrant builds no graph
 SCHEMA = CollectionSchema(

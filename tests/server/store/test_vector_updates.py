@@ -6,9 +6,9 @@ from uuid import UUID
 import numpy as np
 from qdrant_client import models
 
-from tamis.server.config import StoreSettings
 from tamis.server.store import CollectionSchema, VectorStore, point
 from tamis.server.store.opening import open_store
+from tamis.server.store_settings import StoreSettings
 
 SCHEMA = CollectionSchema(
     vectors={

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from tamis.models.settings import build
-from tamis.server.config import StoreSettings
 from tamis.server.late_interaction.settings import LateInteractionSettings
+from tamis.server.store_settings import StoreSettings
 
 VARIABLE = "TAMIS_LATE_INTERACTION"  # of the environment, where no other user can read it
 

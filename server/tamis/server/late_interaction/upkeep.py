@@ -12,7 +12,6 @@ from pathlib import Path
 from tamis.models.errors import TamisError
 from tamis.models.runtimes.max_sim import fastest
 from tamis.server import children
-from tamis.server.config import StoreSettings
 from tamis.server.errors import MismatchError
 from tamis.server.late_interaction.building import Progress, Step, outgrown
 from tamis.server.late_interaction.fields import listed
@@ -21,6 +20,7 @@ from tamis.server.late_interaction.serving import Field, LateInteraction
 from tamis.server.late_interaction.settings import LateInteractionSettings
 from tamis.server.revision import Revision
 from tamis.server.store import CollectionSchema, StoreUnavailableError, VectorStore
+from tamis.server.store_settings import StoreSettings
 
 logger = logging.getLogger(__name__)
 

@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from tamis.server.config import StoreSettings
 from tamis.server.store import VectorStore
 from tamis.server.store.connection import authorities_of, channel_to
 from tamis.server.store.qdrant import QdrantStore
 from tamis.server.store.supervisor import Supervisor
+from tamis.server.store_settings import StoreSettings
 
 
 @asynccontextmanager
