@@ -12,7 +12,8 @@ from tamis.models.retrievers.plaid import PLAID
 from tamis.models.types import Content, Query
 from tamis.server.collections import Collections, point_id
 from tamis.server.late_interaction.building import Builder, Progress
-from tamis.server.late_interaction.serving import Field, LateInteraction
+from tamis.server.late_interaction.open_files import Field
+from tamis.server.late_interaction.serving import LateInteraction
 from tamis.server.late_interaction.settings import LateInteractionSettings
 from tamis.server.revision import Revision
 from tamis.server.store import VectorStore, point
@@ -89,7 +90,7 @@ class World:
     ) -> Field:
         """Builds, and waits until the copy is open."""
         schema = await self.collections.schema(NAME)
-        folder = self.late.folder_of(schema)
+        folder = self.late.files.folder_of(schema)
         assert folder is not None
         await Builder(
             store=self.store,
@@ -104,9 +105,9 @@ class World:
         return await self.field()
 
     async def field(self) -> Field:
-        found = await self.late.field(await self.collections.schema(NAME), VECTOR)
+        found = await self.late.files.field(await self.collections.schema(NAME), VECTOR)
         assert found is not None
-        await self.late.opened()
+        await self.late.files.opened()
         return found
 
     async def search(

@@ -94,7 +94,7 @@ async def _measure(
                 times = [await _timed(late, world, one, probes, 1_000) for one in long]
                 last = f"{1e3 * np.median([t for t, _ in times]):.1f}" if times else "-"
                 print(f"{way:16} {probes:6} {candidates:6} {row}  {last}", flush=True)
-            await late.close()
+            await late.files.close()
 
 
 async def _row(
@@ -106,7 +106,7 @@ async def _row(
     candidates: int,
 ) -> str:
     await _timed(late, world, queries[0], probes, candidates)  # opens what is opened once
-    await late.opened()
+    await late.files.opened()
     times, found = [], []
     for asked in queries:
         seconds, own = await _timed(late, world, asked, probes, candidates)
@@ -205,7 +205,7 @@ async def _load(world: World, data: Synthetic | Glosses) -> None:
 async def _build(world: World, dim: int) -> None:
     late = _late(world, None)
     schema = await world.collections.schema(NAME)
-    field = await late.field(schema, VECTOR)
+    field = await late.files.field(schema, VECTOR)
     assert field is not None
     if field.state.serving and field.state.copy:
         return

@@ -141,7 +141,7 @@ class Collections:
             schema = None
         await self.store.drop(name)
         if schema:
-            await self.late.forget(schema)
+            await self.late.files.forget(schema)
         self._revision.change()
         await asyncio.to_thread(shutil.rmtree, self._pictures_of(name), ignore_errors=True)
 

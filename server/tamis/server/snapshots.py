@@ -73,7 +73,7 @@ class Snapshots:
             await asyncio.to_thread(
                 _link, self._collections.pictures(collection).folder, staging / _PICTURES
             )
-            if centroids := self._collections.late.folder_of(schema):
+            if centroids := self._collections.late.files.folder_of(schema):
                 await asyncio.to_thread(_link, centroids, staging / _CENTROIDS, deep=False)
             about = {
                 "collection": collection,
@@ -114,7 +114,7 @@ class Snapshots:
             identity = await asyncio.to_thread(_renew, staging / _INDEX)
             places = {
                 _PICTURES: self._collections.pictures(new).folder,
-                _CENTROIDS: self._collections.late.folder_for(identity),
+                _CENTROIDS: self._collections.late.files.folder_for(identity),
             }
             try:
                 for part, place in places.items():  # before the documents that need them

@@ -47,5 +47,5 @@ async def world(engine: str, tmp_path: Path, rng: np.random.Generator) -> AsyncI
         )
         await collections.create(NAME)
         yield World(store, index, tmp_path, collections, revision, Topics(rng))
-        await late.close()
+        await late.files.close()
         await collections.drop(NAME)

@@ -18,7 +18,7 @@ from tamis.server.errors import MismatchError
 from tamis.server.late_interaction import generations
 from tamis.server.late_interaction.building import Progress, Step
 from tamis.server.late_interaction.fields import having, lists_of
-from tamis.server.late_interaction.serving import Field
+from tamis.server.late_interaction.open_files import Field
 from tamis.server.late_interaction.upkeep import Upkeep
 
 EVEN = models.Filter(
@@ -297,8 +297,8 @@ async def test_two_processes_do_not_build_the_same(world: World) -> None:
 
 async def restarted(world: World) -> Field:
     """What a process that starts now makes of the files."""
-    world.late._fields.clear()
-    world.late._centroids.clear()
+    world.late.files._fields.clear()
+    world.late.files._centroids.clear()
     return await world.field()
 
 

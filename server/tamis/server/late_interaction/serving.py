@@ -1,76 +1,29 @@
 """Searches with centroids and the copy in bytes, and puts new documents on the lists."""
 
 import asyncio
-import logging
-import shutil
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from qdrant_client import models
 
-from tamis.models.blocks.centroids import Centroids
 from tamis.models.blocks.token_pooling import token_pooling
 from tamis.models.errors import InputError
 from tamis.models.retrievers import NearCentroids, Nearest, Plan
 from tamis.models.runtimes.max_sim import Kernel
 from tamis.models.types import Representation
 from tamis.server import plans
-from tamis.server.late_interaction import generations
-from tamis.server.late_interaction.copy import Copy, CopyDamagedError
-from tamis.server.late_interaction.fields import IDENTITY, listed, lists_of
-from tamis.server.late_interaction.generations import Generation, State
+from tamis.server.late_interaction.copy import Copy
+from tamis.server.late_interaction.fields import listed, lists_of
+from tamis.server.late_interaction.open_files import Field, OpenFiles
 from tamis.server.late_interaction.settings import LateInteractionSettings
 from tamis.server.plans import Found
 from tamis.server.revision import Revision
 from tamis.server.store import CollectionSchema, VectorStore
 
-logger = logging.getLogger(__name__)
-
-TTL_S = 5.0  # how long another machine's change may go unnoticed
-WEIGHT = 0.05  # of the newest search, or message of documents, in what is remembered of them all
 LOOKED_AT = 16  # of a message's documents, for how similar they are to their centroids
-
-
-@dataclass(slots=True)
-class Field:
-    """What this process has of one field of one collection.
-
-    Attributes:
-        folder: Where its files are.
-        vector: Its name.
-        state: What the files say.
-        mark: Of the revision at which they were read.
-        read_s: When that was.
-        copy: The open copy, once it is checked.
-        damaged: The name of a copy that was not whole.
-        damaged_centroids: Whether the centroids' file could not be read.
-        stale: The share of candidates that the copy lacked, lately.
-        similarity: Of new documents' vectors with their centroids, lately; None for not known.
-    """
-
-    folder: Path
-    vector: str
-    state: State
-    mark: bytes
-    read_s: float
-    copy: Copy | None = None
-    damaged: str = ""
-    damaged_centroids: bool = False
-    stale: float = 0.0
-    similarity: float | None = None
-
-    def note_stale(self, share: float) -> None:
-        """Remembers what share of a search's candidates the copy lacked."""
-        self.stale += WEIGHT * (share - self.stale)
-
-    def note_similarity(self, similarity: float) -> None:
-        """Remembers how similar new vectors were to their centroids."""
-        before = similarity if self.similarity is None else self.similarity
-        self.similarity = before + WEIGHT * (similarity - before)
 
 
 class LateInteraction:
@@ -93,60 +46,9 @@ class LateInteraction:
         kernel: Kernel | None,
     ) -> None:
         self.settings = settings
+        self.files = OpenFiles(folder, revision, copies=kernel is not None)
         self._store = store
-        self._folder = folder
-        self._revision = revision
         self._kernel = kernel
-        self._fields: dict[tuple[str, str], Field] = {}
-        self._centroids: dict[Path, Centroids] = {}
-        self._opening: dict[Path, asyncio.Task[None]] = {}
-
-    def folder_of(self, schema: CollectionSchema) -> Path | None:
-        """Where a collection's files are; None for one that was made before it had any."""
-        identity = schema.metadata.get(IDENTITY)
-        return self.folder_for(str(identity)) if identity else None
-
-    def folder_for(self, identity: str) -> Path:
-        """Where the files of the collection are that has this identity in its metadata."""
-        return self._folder / identity
-
-    async def field(self, schema: CollectionSchema, vector: str) -> Field | None:
-        """What there is of a field, as its files say now; None where it has no lists."""
-        folder = self.folder_of(schema)
-        if folder is None or vector not in listed(schema):
-            return None
-        key, mark, now_s = (folder.name, vector), self._revision.now(), time.monotonic()
-        known = self._fields.get(key)
-        if known and known.mark == mark and now_s - known.read_s < TTL_S:
-            return known
-        state = await asyncio.to_thread(generations.read, folder, vector)
-        if known is None or known.folder != folder:
-            known = Field(folder, vector, state, mark, now_s)
-            self._fields[key] = known
-        if known.state.serving != state.serving:
-            known.similarity, known.damaged_centroids = None, False
-        if known.state.copy != state.copy:
-            known.copy, known.stale = None, 0.0
-        known.state, known.mark, known.read_s = state, mark, now_s
-        self._open_copy(known)
-        return known
-
-    async def forget(self, schema: CollectionSchema) -> None:
-        """Deletes the files of a collection that is gone."""
-        if folder := self.folder_of(schema):
-            for key in [key for key in self._fields if key[0] == folder.name]:
-                del self._fields[key]
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-
-    async def opened(self) -> None:
-        """Returns when the copies that are being opened are open, or have proved damaged."""
-        await asyncio.gather(*self._opening.values(), return_exceptions=True)
-
-    async def close(self) -> None:
-        """Lets go of copies that are being opened."""
-        for task in self._opening.values():
-            task.cancel()
-        await asyncio.gather(*self._opening.values(), return_exceptions=True)
 
     async def ask(
         self, name: str, schema: CollectionSchema, plan: Plan, where: models.Filter | None
@@ -160,7 +62,7 @@ class LateInteraction:
         if resolved is None:
             return []
         if self._kernel and _by_centroids(plan) and resolved.prefetch:
-            field = await self.field(schema, _vector(plan))
+            field = await self.files.field(schema, _vector(plan))
             if field and field.copy:
                 found = await self._by_copy(name, field, field.copy, resolved, where)
                 if found is not None:
@@ -172,7 +74,7 @@ class LateInteraction:
     ) -> None:
         """Adds to new points the lists of their vectors, of every generation that there is."""
         for vector in listed(schema):
-            field = await self.field(schema, vector)
+            field = await self.files.field(schema, vector)
             there: list[dict[str, Any]] = [
                 point.vector
                 for point in points
@@ -181,7 +83,7 @@ class LateInteraction:
             if field is None or not there:
                 continue
             for generation in field.state.generations:
-                centroids = await self._loaded(field, generation)
+                centroids = await self.files.centroids(field, generation)
                 if centroids is None:
                     continue
                 tokens = [np.asarray(own[vector], dtype=np.float32) for own in there]
@@ -221,51 +123,15 @@ class LateInteraction:
         return replace(plan, prefetch=tuple(part for part in parts if part))
 
     async def _lists(self, schema: CollectionSchema, order: NearCentroids) -> Nearest | None:
-        field = await self.field(schema, order.vector)
+        field = await self.files.field(schema, order.vector)
         if field is None or field.state.serving is None:
             return None
-        centroids = await self._loaded(field, field.state.serving)
+        centroids = await self.files.centroids(field, field.state.serving)
         if centroids is None:
             return None
         query = np.asarray(order.query, dtype=np.float32)
         weights = await asyncio.to_thread(centroids.weights, query, order.probes)
         return Nearest(lists_of(order.vector)[field.state.serving.slot], weights)
-
-    async def _loaded(self, field: Field, generation: Generation) -> Centroids | None:
-        """The centroids, or None where their file is damaged or gone: then all are compared."""
-        path = field.folder / generation.file
-        if path not in self._centroids:
-            try:
-                loaded = await asyncio.to_thread(generations.load, field.folder, generation)
-            except (OSError, ValueError) as error:
-                logger.warning("%s: not used, and made again: %s", path, error)
-                field.damaged_centroids = True
-                return None
-            named = {field.folder / one.file for one in field.state.generations}
-            for old in [one for one in self._centroids if one.parent == field.folder]:
-                if old.name.startswith(f"{field.vector}.") and old not in named:
-                    del self._centroids[old]
-            self._centroids[path] = loaded
-        return self._centroids[path]
-
-    def _open_copy(self, field: Field) -> None:
-        """Opens the copy in the background: reading it to its end takes a second a gigabyte."""
-        name, path = field.state.copy, field.folder / field.state.copy
-        wanted = self._kernel and name and field.copy is None and name != field.damaged
-        if wanted and path not in self._opening:
-            task = asyncio.create_task(self._check_copy(field, path))
-            self._opening[path] = task
-            task.add_done_callback(lambda _: self._opening.pop(path, None))
-
-    async def _check_copy(self, field: Field, path: Path) -> None:
-        try:
-            opened = await asyncio.to_thread(Copy.open, path)
-        except CopyDamagedError as error:
-            logger.warning("the copy is not used, and made again: %s", error)
-            field.damaged, field.stale = path.name, 1.0
-            return
-        if field.state.copy == path.name:
-            field.copy = opened
 
     async def _by_copy(
         self, name: str, field: Field, copy: Copy, plan: Plan, where: models.Filter | None

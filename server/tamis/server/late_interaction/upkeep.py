@@ -16,7 +16,8 @@ from tamis.server.errors import MismatchError
 from tamis.server.late_interaction.building import Progress, Step, outgrown
 from tamis.server.late_interaction.fields import listed
 from tamis.server.late_interaction.job import Job
-from tamis.server.late_interaction.serving import Field, LateInteraction
+from tamis.server.late_interaction.open_files import Field
+from tamis.server.late_interaction.serving import LateInteraction
 from tamis.server.late_interaction.settings import LateInteractionSettings
 from tamis.server.revision import Revision
 from tamis.server.store import CollectionSchema, StoreUnavailableError, VectorStore
@@ -58,7 +59,7 @@ class Upkeep:
     async def _look(self, name: str) -> None:
         schema = await self.store.schema(name)
         for vector in listed(schema):
-            field = await self.late.field(schema, vector)
+            field = await self.late.files.field(schema, vector)
             if field is None:
                 continue
             afresh = self._drifted(field) or field.damaged_centroids
@@ -89,7 +90,7 @@ class Upkeep:
             StoreUnavailableError: It cannot be done now.
         """
         for vector in listed(schema):
-            field = await self.late.field(schema, vector)
+            field = await self.late.files.field(schema, vector)
             if field is not None:
                 async with aclosing(self._build(name, schema, field, retrain=retrain)) as steps:
                     async for progress in steps:
@@ -182,4 +183,4 @@ async def looked_after(
     finally:
         looking.cancel()
         await asyncio.gather(looking, return_exceptions=True)
-        await late.close()
+        await late.files.close()
