@@ -12,6 +12,7 @@ from tamis.client import (
     Client,
     Document,
     Event,
+    InvalidRequestError,
     NotFoundError,
     SearchSummary,
     Stage,
@@ -103,6 +104,16 @@ def test_filters_by_number_and_text(
     """A document without the field fails the test, and that is no error."""
     hits = client.hits("a shape", collection=drawings, k=12, filter=condition)
     assert len(hits) == count
+
+
+def test_a_filter_takes_ten_thousand_values_and_no_more(client: Client, drawings: str) -> None:
+    values = ["red", *(f"colour {number}" for number in range(9_998)), "blue"]
+    hits = client.hits("a shape", collection=drawings, k=12, filter={"colour": values})
+    assert {hit.document_id.partition("-")[0] for hit in hits} == {"red", "blue"}
+    assert len(hits) == 6
+    said = r"filter\.must\[0\]\.any_of: 10001 values; from 1 to 10000"
+    with pytest.raises(InvalidRequestError, match=said):
+        client.hits("a shape", collection=drawings, filter={"colour": [*values, "green"]})
 
 
 def test_a_search_that_finds_nothing_leaves_the_later_stages_out(

@@ -103,7 +103,7 @@ def test_a_filter_says_the_same_in_the_stores_words() -> None:
         ),
         (
             document_pb2.Condition(field="x", any_of=document_pb2.TextSet()),
-            r"filter\.must\[0\]\.any_of: 0 values; from 1 to 1000",
+            r"filter\.must\[0\]\.any_of: 0 values; from 1 to 10000",
         ),
     ],
 )
@@ -112,6 +112,15 @@ def test_a_condition_that_says_nothing_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=problem):
         where_clause(document_pb2.Filter(must=[condition]))
+
+
+def test_a_filter_of_too_many_conditions_is_refused() -> None:
+    condition = document_pb2.Condition(field="x", exists=True)
+    most = document_pb2.Filter(must=[condition] * 600, must_not=[condition] * 400)
+    assert where_clause(most) is not None
+    most.should.append(condition)
+    with pytest.raises(InputError, match="filter: 1001 conditions; at most 1000"):
+        where_clause(most)
 
 
 def test_whole_numbers_in_metadata_become_integers() -> None:

@@ -4,7 +4,7 @@ A dict names metadata fields; all of its tests must hold:
 
     {"author": "Bo"}                    the text is "Bo", or a list has it
     {"pages": 12}  {"public": True}     the whole number, the truth value
-    {"author": ["Bo", "Li"]}            one of these texts
+    {"author": ["Bo", "Li"]}            one of these texts, at most 10,000
     {"year": {"gte": 1990, "lt": 2000}} a number in a range: gt, gte, lt, lte
     {"author": {"exists": True}}        the document has the field, or (False) does not
     {"author": {"not": "Bo"}}           none of the simple forms above

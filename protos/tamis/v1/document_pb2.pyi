@@ -127,7 +127,9 @@ Global___Document: typing_extensions.TypeAlias = Document
 
 @typing.final
 class Filter(google.protobuf.message.Message):
-    """Which documents may be found. It holds in every stage. An empty filter lets everything through."""
+    """Which documents may be found. It holds in every stage. An empty filter lets everything through.
+    At most 1,000 conditions.
+    """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -214,7 +216,7 @@ class TextSet(google.protobuf.message.Message):
     VALUES_FIELD_NUMBER: builtins.int
     @property
     def values(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """From 1 to 1,000 of them."""
+        """From 1 to 10,000 of them."""
 
     def __init__(
         self,
