@@ -15,13 +15,13 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from redis.exceptions import ResponseError
 
 from tamis.server.cache import ContextsUnavailableError, TierStats
 from tamis.server.cache.keys import CONTEXT, VERSIONS
-from tamis.server.cache.lease import Lease, take
+from tamis.server.cache.lease import Answer, Lease, answered, take
 from tamis.server.cache.link import Link
 from tamis.server.cache.settings import CacheSettings
 from tamis.server.metrics import CacheMetrics
@@ -86,14 +86,11 @@ def chunk_key(key: str, number: int) -> str:
     return f"tamis:chunk:{{{key}}}:{number}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """What Redis said: a head and its chunks, a lease, or that somebody else has that."""
+class _Found(NamedTuple):
+    """A head and what there is of its chunks."""
 
-    head: Head | None = None
-    chunks: tuple[object, ...] = ()
-    lease: Lease | None = None
-    taken: bool = False
+    head: Head
+    chunks: tuple[object, ...]
 
 
 class ChunkTier:
@@ -131,10 +128,10 @@ class ChunkTier:
         Raises:
             ContextsUnavailableError: Redis does not answer.
         """
-        found = await self.link.ask(lambda: self._read(key))
-        if found is None:
+        answer = await self.link.ask(lambda: self._read(key))
+        if answer is None:
             raise ContextsUnavailableError("Redis, which keeps the contexts, does not answer now")
-        return self._counted(await self._value(key, found))
+        return self._counted(await self._value(key, answer.value))
 
     async def read_or_lease(self, key: str) -> tuple[bytes | None, Lease | None]:
         """What is kept under a key, or else the lease to compute it, which is to be released.
@@ -143,17 +140,14 @@ class ChunkTier:
         leases have passed. Neither is given where that was in vain, or where Redis does not answer
         or takes no writes: then compute without.
         """
-        now = asyncio.get_running_loop().time
-        last, (pause_s, most_s) = now() + 2 * self._lease_s, POLL_S
-        while True:
-            found = await self.link.ask(lambda: self._read_or_take(key), late=self._give_back)
-            if found is None:
-                return None, None
-            value = await self._value(key, found)
-            if value is not None or not found.taken or now() >= last:
-                return self._counted(value), found.lease
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, most_s)
+        answer = await answered(
+            lambda: self.link.ask(lambda: self._read_or_take(key), late=self._give_back),
+            lease_s=self._lease_s,
+            poll_s=POLL_S,
+        )
+        if answer is None:
+            return None, None
+        return self._counted(await self._value(key, answer.value)), answer.lease
 
     async def write(self, key: str, data: bytes, ttl_s: int) -> None:
         """Keeps a value for so long from now; where it is there already, only that is said.
@@ -187,26 +181,26 @@ class ChunkTier:
         misses = self._misses + self.link.skipped
         return TierStats("redis", self._hits, misses, errors, 0, "context")
 
-    async def _read(self, key: str) -> _Found:
+    async def _read(self, key: str) -> Answer[_Found]:
         # Most are of one chunk: one round trip.
         found, first = await self._redis.mget(key, chunk_key(key, 0))
         head = Head.read(found)
         if head is None or (first is None and head.total):
-            return _Found()
+            return Answer()
         rest = head.names(key)[1:]
         chunks = (first, *(await self._redis.mget(rest))) if rest else (first,)
-        return _Found(head, chunks if head.total else ())
+        return Answer(_Found(head, chunks if head.total else ()))
 
-    async def _read_or_take(self, key: str) -> _Found:
-        found = await self._read(key)
-        if found.head is not None:
-            return found
+    async def _read_or_take(self, key: str) -> Answer[_Found]:
+        answer = await self._read(key)
+        if answer.value is not None:
+            return answer
         try:
-            lease, since = await take(self._redis, key, self._lease_s)
+            lease, found = await take(self._redis, key, self._lease_s)
         except ResponseError:  # full, read-only, not allowed: who misses it computes it
-            return found
-        if Head.read(since) is None:
-            return _Found(lease=lease, taken=lease is None)
+            return answer
+        if Head.read(found) is None:
+            return Answer(lease=lease, taken=lease is None)
         if lease is not None:
             self.release(lease)
         return await self._read(key)
@@ -240,9 +234,9 @@ class ChunkTier:
             pipeline.expire(name, ttl_s)
         return all(answer is True or answer == 1 for answer in await pipeline.execute())
 
-    async def _value(self, key: str, found: _Found) -> bytes | None:
+    async def _value(self, key: str, found: _Found | None) -> bytes | None:
         """What was found, where it is whole; else nobody shall take it for being there."""
-        if found.head is None:
+        if found is None:
             return None
         large = found.head.total >= LARGE_BYTES
         joined = asyncio.to_thread if large else _at_once
@@ -254,10 +248,10 @@ class ChunkTier:
     async def _forget(self, *names: str) -> int:
         return int(await self._redis.unlink(*names))
 
-    def _give_back(self, found: _Found) -> None:
+    def _give_back(self, answer: Answer[_Found]) -> None:
         """Ends a lease that came when nobody waited for it any more."""
-        if found.lease is not None:
-            self.release(found.lease)
+        if answer.lease is not None:
+            self.release(answer.lease)
 
     async def _release(self, lease: Lease) -> None:
         await lease.release(self._redis)

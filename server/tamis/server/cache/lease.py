@@ -1,10 +1,15 @@
 """Who computes what several processes miss at once: whoever has the lease, which ends by itself."""
 
+import asyncio
+import math
 import secrets
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from redis.asyncio import Redis
+
+V = TypeVar("V")
 
 # Only its owner ends a lease: after it has expired, it may be somebody else's.
 RELEASE = "return redis.call('get', KEYS[1]) == ARGV[1] and redis.call('del', KEYS[1]) or 0"
@@ -32,6 +37,15 @@ class Lease:
         return redis.eval(RELEASE, 1, self.name, self.token)
 
 
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[V]):
+    """What Redis said: a value, a lease to compute it, or that somebody else has that."""
+
+    value: V | None = None
+    lease: Lease | None = None
+    taken: bool = False
+
+
 async def take(redis: Redis, key: str, ttl_s: float) -> tuple[Lease | None, object]:
     """The lease for a key, or None where somebody has it; and what is under the key after that.
 
@@ -47,3 +61,29 @@ async def take(redis: Redis, key: str, ttl_s: float) -> tuple[Lease | None, obje
     pipeline.get(key)
     taken, found = await pipeline.execute()
     return lease if taken else None, found
+
+
+async def answered(
+    ask: Callable[[], Awaitable[Answer[V] | None]],
+    *,
+    lease_s: float,
+    poll_s: tuple[float, float],
+    until: Callable[[], float] = lambda: math.inf,
+) -> Answer[V] | None:
+    """What Redis says at last: it is asked again and again while another process has the lease.
+
+    Args:
+        ask: Asks Redis; None for no answer, which ends it.
+        lease_s: How long a lease lasts, in seconds: when two have passed, the last answer stands.
+        poll_s: Between two looks, in seconds: first, and at most.
+        until: The event loop's time from which on the last answer stands; it may change.
+    """
+    now = asyncio.get_running_loop().time
+    last, (pause_s, most_s) = now() + 2 * lease_s, poll_s
+    while True:
+        answer = await ask()
+        left_s = min(until(), last) - now()
+        if answer is None or not answer.taken or left_s <= 0:
+            return answer
+        await asyncio.sleep(min(pause_s, left_s))
+        pause_s = min(2 * pause_s, most_s)

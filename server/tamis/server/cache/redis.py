@@ -3,13 +3,12 @@
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from redis.exceptions import ResponseError
 
 from tamis.server.cache import TierStats
-from tamis.server.cache.lease import Lease, take
+from tamis.server.cache.lease import Answer, Lease, answered, take
 from tamis.server.cache.link import BACKGROUND_S, Link
 from tamis.server.cache.settings import CacheSettings
 from tamis.server.cache.writer import Writer
@@ -17,16 +16,7 @@ from tamis.server.metrics import CacheMetrics, Metrics
 
 V = TypeVar("V")
 
-MAX_POLL_S = 0.016  # between two looks at what another process computes
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer(Generic[V]):
-    """What Redis said: a value, a lease to compute it, or that somebody else has that."""
-
-    value: V | None = None
-    lease: Lease | None = None
-    taken: bool = False
+POLL_S = (0.001, 0.016)  # between two looks at what another process computes: first, and at most
 
 
 class RedisTier(Generic[V]):
@@ -85,18 +75,13 @@ class RedisTier(Generic[V]):
         """
         if not self._lease_s:
             return await self.get(key), None
-        now = asyncio.get_running_loop().time
-        last = now() + 2 * self._lease_s
-        pause_s = MAX_POLL_S / 16
-        while True:
-            answer = await self.link.ask(lambda: self._read_or_take(key), late=self._give_back)
-            if answer is None:
-                return None, None
-            left_s = min(until(), last) - now()
-            if not answer.taken or left_s <= 0:
-                return self._counted(answer.value), answer.lease
-            await asyncio.sleep(min(pause_s, left_s))
-            pause_s = min(2 * pause_s, MAX_POLL_S)
+        answer = await answered(
+            lambda: self.link.ask(lambda: self._read_or_take(key), late=self._give_back),
+            lease_s=self._lease_s,
+            poll_s=POLL_S,
+            until=until,
+        )
+        return (None, None) if answer is None else (self._counted(answer.value), answer.lease)
 
     def set(self, key: str, data: bytes) -> None:
         """Keeps the bytes, some time soon; drops and counts them where there is too much to do."""
@@ -136,13 +121,13 @@ class RedisTier(Generic[V]):
         errors = self.link.errors + self._writer.errors + self._writer.dropped
         return TierStats("redis", self._hits, self._misses + self.link.skipped, errors, 0)
 
-    async def _read(self, key: str) -> _Answer[V]:
-        return _Answer(self._read_value(await self._redis.get(key)))
+    async def _read(self, key: str) -> Answer[V]:
+        return Answer(self._read_value(await self._redis.get(key)))
 
     def _read_value(self, found: object) -> V | None:
         return self._decode(found) if isinstance(found, bytes) else None
 
-    async def _read_or_take(self, key: str) -> _Answer[V]:
+    async def _read_or_take(self, key: str) -> Answer[V]:
         answer = await self._read(key)
         if answer.value is not None:
             return answer
@@ -152,12 +137,12 @@ class RedisTier(Generic[V]):
             return answer
         value = self._read_value(found)
         if value is None:
-            return _Answer(lease=lease, taken=lease is None)
+            return Answer(lease=lease, taken=lease is None)
         if lease is not None:
             self.release(lease)
-        return _Answer(value)
+        return Answer(value)
 
-    def _give_back(self, answer: _Answer[V]) -> None:
+    def _give_back(self, answer: Answer[V]) -> None:
         """Ends a lease that came when nobody waited for it any more."""
         if answer.lease is not None:
             self.release(answer.lease)
