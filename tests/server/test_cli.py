@@ -14,6 +14,7 @@ from grpc import StatusCode
 
 from tamis.client import all_of
 from tamis.server.cli.conditions import parse
+from tamis.v1 import document_pb2
 
 
 @pytest.fixture(autouse=True)
@@ -80,6 +81,7 @@ async def test_a_server_that_is_not_there_is_one_line(command: str, tmp_path: Pa
         (["search", "-c", "c"], "give a text, or --image, or both"),
         (["search", "a", "-c", "c", "--filter", "a~b"], "--filter 'a~b': give field=value"),
         (["search", "-c", "c", "--image", "/no/such.png"], "No such file"),
+        (["search", "a", "-c", "c", "--modality", "sound"], "Modality is one of text, image, "),
         (["index", "/no/such", "-c", "c"], "/no/such: no such folder"),
         (["serve", "/no/such.toml"], "/no/such.toml"),
     ],
@@ -236,6 +238,8 @@ async def test_the_search_asks_for_what_the_options_say(tmp_path: Path) -> None:
     servicer = Retrieval(whole)
     options = ["-k", "3", "--pipeline", "fast", "--filter", "author=Bo", "--filter", "year>=1990"]
     options += ["--instruction", "Find it.", "--task", "mbeir/cirr_task7"]
+    options += ["--also", "crimson", "--also", "a scarlet one"]
+    options += ["--modality", "image", "--modality", "image_text"]
     async with serving(servicer) as target:
         image = str(tmp_path / "q.png")
         run = await tamis("search", "red", "-c", "c", "-i", image, *options, target=target)
@@ -245,6 +249,10 @@ async def test_the_search_asks_for_what_the_options_say(tmp_path: Path) -> None:
     assert (request.query.text, request.query.image.data) == ("red", b"png")
     assert (request.query.instruction, request.query.task) == ("Find it.", "mbeir/cirr_task7")
     assert [one.field for one in request.filter.must] == ["author", "year"]
+    assert [one.text for one in request.also] == ["crimson", "a scarlet one"]
+    assert [*request.modalities] == [
+        document_pb2.DOCUMENT_MODALITY_IMAGE, document_pb2.DOCUMENT_MODALITY_IMAGE_TEXT
+    ]  # fmt: skip
 
 
 async def test_what_the_server_refuses_is_one_line() -> None:

@@ -172,11 +172,22 @@ def search(
     task: Annotated[
         str | None, typer.Option(help="One with a known instruction, as mbeir/cirr_task7.")
     ] = None,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(help="Another wording; what each finds is fused. Again for more."),
+    ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="Hits of each stage.")] = 10,
     pipeline: Annotated[str | None, typer.Option(help="One of the server's.")] = None,
     filters: Annotated[
         list[str] | None,
         typer.Option("--filter", help="As in 'author=Bo' or 'year>=1990'; all must hold."),
+    ] = None,
+    modalities: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--modality",
+            help="Only documents made of text, image, image_text or video. Again for more.",
+        ),
     ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds that the search may take.")] = 10.0,
     json: Json = False,
@@ -199,6 +210,8 @@ def search(
             k=k,
             pipeline=pipeline,
             filter=parse(filters) if filters else None,
+            also=also or (),
+            modalities=modalities or (),
             timeout=timeout,
         )
         with stream as events:
