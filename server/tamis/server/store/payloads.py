@@ -18,14 +18,15 @@ _KEY = "\0json"
 _ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
-def pack(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """A payload as one text."""
-    return {_KEY: grpc.Value(string_value=_ENCODE(payload))}
+def pack(message: MutableMapping[str, grpc.Value], payload: Mapping[str, Any]) -> None:
+    """Puts a payload in a message as one text."""
+    message[_KEY].string_value = _ENCODE(payload)
 
 
-def spread(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """A payload as Qdrant has it."""
-    return payload_to_grpc(dict(payload))
+def spread(message: MutableMapping[str, grpc.Value], payload: Mapping[str, Any]) -> None:
+    """Puts a payload in a message as Qdrant has it."""
+    for name, value in grpc.PointStruct(payload=payload_to_grpc(dict(payload))).payload.items():
+        message[name].CopyFrom(value)
 
 
 def unpack(message: MutableMapping[str, grpc.Value]) -> dict[str, Any]:

@@ -247,16 +247,21 @@ class Service:
             edge.with_payload(request.with_payload),
             edge.with_vectors(request.with_vectors),
         )
-        return grpc.GetResponse(result=[edge.retrieved(record, self._pack) for record in found])
+        response = grpc.GetResponse()
+        for record in found:
+            edge.fill_point(response.result.add(), record, self._pack)
+        return response
 
     async def _query(self, request: grpc.QueryPoints) -> grpc.QueryResponse:
         start = time.perf_counter()
         shard = self._collections[request.collection_name].shard
         found = shard.query(edge.query(request))
-        return grpc.QueryResponse(
-            result=[edge.scored(point, self._pack) for point in found],
-            time=time.perf_counter() - start,
-        )
+        response = grpc.QueryResponse()
+        for point in found:
+            message = response.result.add(score=point.score, version=point.version)
+            edge.fill_point(message, point, self._pack)
+        response.time = time.perf_counter() - start
+        return response
 
     async def _count(self, request: grpc.CountPoints) -> grpc.CountResponse:
         where = filter_of(request.filter) if request.HasField("filter") else None
@@ -275,7 +280,9 @@ class Service:
                 with_vector=edge.with_vectors(request.with_vectors),
             )
         )
-        return grpc.ScrollResponse(
-            result=[edge.retrieved(record, self._pack) for record in found],
-            next_page_offset=None if following is None else edge.id_message(following),
+        response = grpc.ScrollResponse(
+            next_page_offset=None if following is None else edge.id_message(following)
         )
+        for record in found:
+            edge.fill_point(response.result.add(), record, self._pack)
+        return response
