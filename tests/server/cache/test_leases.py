@@ -99,6 +99,16 @@ async def test_when_the_holder_is_killed_the_others_go_on_after_its_lease(
     assert LEASE_S / 2 < took < LEASE_S + SLACK_S
 
 
+async def test_a_waiter_goes_on_when_two_leases_have_passed(
+    redis_server: RedisServer, open_cache: Open
+) -> None:
+    redis_server.command("SET", LEASE, "one holder's after the other")
+    cache = open_cache()
+    async with asyncio.timeout(5):
+        took = await took_s(cache.get_or_compute(KEY, ready_model()))
+    assert 2 * LEASE_S <= took < 2 * LEASE_S + SLACK_S
+
+
 async def test_a_waiter_goes_on_in_time_for_its_deadline(open_cache: Open) -> None:
     slow, quick = Model(), ready_model()
     one, other = open_cache(redis_lease_ms=60_000.0), open_cache(redis_lease_ms=60_000.0)
