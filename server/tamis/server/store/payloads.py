@@ -31,6 +31,8 @@ def spread(message: MutableMapping[str, grpc.Value], payload: Mapping[str, Any])
 
 def unpack(message: MutableMapping[str, grpc.Value]) -> dict[str, Any]:
     """A payload of either form."""
+    if not message:
+        return {}
     if _KEY in message:
         payload: dict[str, Any] = json.loads(message[_KEY].string_value)
         return payload

@@ -62,9 +62,7 @@ def point_vectors(message: grpc.PointVectors) -> edge.PointVectors:
 
 
 def fill_vectors(message: grpc.VectorsOutput, vectors: Any) -> None:
-    """Puts a found point's vectors in a message; the binding's lists go through `array`, 20 ns a
-    float.
-    """
+    """Puts a point's vectors in a message; lists go through `array`, 20 ns a float."""
     named = message.vectors.vectors
     for name, value in vectors.items():
         if isinstance(value, edge.SparseVector):
