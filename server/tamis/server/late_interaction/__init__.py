@@ -7,6 +7,6 @@ workers share. So is the copy of the vectors in bytes, which the server scores f
 does. The index is the truth: all of this is made from it and may be deleted.
 
 `fields` names the sparse fields, `generations` keeps the centroids, `copy` the bytes; `building`
-makes them, in a process of its own (`upkeep` starts it), `open_files` is what a process has of them
-at hand, and `serving` searches with that.
+makes them of what `reading` finds, in a process of its own (`upkeep` starts it); `open_files` is
+what a process has of them at hand, and `serving` searches with that.
 """

@@ -1,17 +1,16 @@
 """Makes what late interaction searches with: trains centroids, fills lists, copies vectors.
 
-Every step reads the index by scrolling through it, page by page, so that other calls come between.
-Documents that come in meanwhile are put on the lists by whoever takes them in.
+Every step reads the index page by page, so that other calls come between. Documents that come in
+meanwhile are put on the lists by whoever takes them in.
 """
 
 import asyncio
 import logging
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -22,6 +21,7 @@ from tamis.server.late_interaction import generations
 from tamis.server.late_interaction.copy import CopyWriter
 from tamis.server.late_interaction.fields import having, lists_of
 from tamis.server.late_interaction.generations import Generation, State
+from tamis.server.late_interaction.reading import Reader
 from tamis.server.late_interaction.settings import LateInteractionSettings
 from tamis.server.plans import vector as stored
 from tamis.server.store import VectorStore
@@ -30,7 +30,6 @@ logger = logging.getLogger(__name__)
 
 TOKENS_EACH = 40  # of the sample, for each centroid
 HELD_OUT = 0.1  # of the sample, for measuring how well the centroids stand for the rest
-PAGE = 256  # documents that are read, and written, together
 PASSES = 8  # over documents on no list: what is taken in meanwhile is on them, but for a few
 
 
@@ -105,6 +104,12 @@ class Builder:
             await self._copy(state, documents)
         await asyncio.to_thread(self._clean)
 
+    @property
+    def _reader(self) -> Reader:
+        return Reader(
+            store=self.store, collection=self.collection, vector=self.vector, dim=self.dim
+        )
+
     def _readable(self) -> State:
         """What there is, but for centroids that cannot be read."""
         state = generations.read(self.folder, self.vector)
@@ -173,7 +178,7 @@ class Builder:
         """
         pages: list[np.ndarray] = []
         seen = tokens = 0
-        async for found in self._pages(having([self.vector])):
+        async for found in self._reader.pages(having([self.vector])):
             pages += found.values()
             seen += len(found)
             tokens += sum(len(one) for one in found.values())
@@ -193,7 +198,7 @@ class Builder:
         done = documents - await self.store.count(self.collection, missing)
         for _ in range(PASSES):
             before = done
-            async for found in self._pages(missing):
+            async for found in self._reader.pages(missing):
                 points = await asyncio.to_thread(self._terms, centroids, field, found)
                 await self.store.update_vectors(
                     # One that was replaced since it was read has lists of its own.
@@ -222,65 +227,15 @@ class Builder:
         name = f"{self.vector}.copy.{uuid4().hex[:8]}"
         bits = self.settings.copy_bits
         writer = await asyncio.to_thread(CopyWriter, self.folder / name, dim=self.dim, bits=bits)
-        done = 0
-        async for ids in self._ids(having([self.vector])):
-            versions = await self._versions(ids)  # first: a later change makes another version
-            found = await self._vectors(ids)
+        reader, done = self._reader, 0
+        async for ids in reader.ids(having([self.vector])):
+            versions = await reader.versions(ids)  # first: a later change makes another version
+            found = await reader.vectors(ids)
             await asyncio.to_thread(writer.add, found, versions)
             done += len(ids)
             self.report(Progress(self.vector, Step.COPY, min(done, documents), documents))
         await asyncio.to_thread(writer.finish)
         await self._say(replace(state, copy=name))
-
-    async def _pages(self, where: models.Filter) -> AsyncIterator[dict[str, np.ndarray]]:
-        """Vectors by id, of the documents that pass, some at a time."""
-        after: str | None = None
-        while page := await self.store.scroll(
-            self.collection,
-            limit=PAGE,
-            after=after,
-            where=where,
-            vectors=[self.vector],
-            payload=False,
-        ):
-            after = str(page[-1].id)
-            yield self._arrays(page)
-
-    async def _ids(self, where: models.Filter) -> AsyncIterator[list[str]]:
-        after: str | None = None
-        while page := await self.store.scroll(
-            self.collection, limit=PAGE, after=after, where=where, payload=False
-        ):
-            after = str(page[-1].id)
-            yield [str(record.id) for record in page]
-
-    async def _versions(self, ids: list[str]) -> dict[str, int]:
-        """What the index calls these points' last change; only a query tells."""
-        query = np.ones((1, self.dim), dtype=np.float32)
-        found = await self.store.query(
-            self.collection,
-            models.NearestQuery.model_construct(nearest=query),
-            using=self.vector,
-            limit=len(ids),
-            where=models.Filter(must=[models.HasIdCondition(has_id=[*ids])]),
-            exact=True,
-            payload=False,
-        )
-        return {str(point.id): point.version for point in found}
-
-    async def _vectors(self, ids: list[str]) -> dict[str, np.ndarray]:
-        records = await self.store.retrieve(
-            self.collection, ids, vectors=[self.vector], payload=False
-        )
-        return self._arrays(records)
-
-    def _arrays(self, records: list[models.Record]) -> dict[str, np.ndarray]:
-        vectors: dict[str, Any] = {str(one.id): one.vector or {} for one in records}
-        return {
-            name: np.asarray(own[self.vector], dtype=np.float32)
-            for name, own in vectors.items()
-            if self.vector in own
-        }
 
     async def _say(self, state: State) -> None:
         await asyncio.to_thread(generations.write, self.folder, self.vector, state)
