@@ -10,7 +10,8 @@ from qdrant_client import models
 from tamis.models.blocks.similarity import max_sim, unit
 from tamis.models.retrievers.plaid import PLAID
 from tamis.models.types import Content, Query
-from tamis.server.collections import Collections, point_id
+from tamis.server.collections import Collections
+from tamis.server.documents import point_id
 from tamis.server.late_interaction.building import Builder, Progress
 from tamis.server.late_interaction.open_files import Field
 from tamis.server.late_interaction.serving import LateInteraction

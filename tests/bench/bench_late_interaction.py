@@ -28,7 +28,8 @@ from late_interaction_data import CACHE, CHUNK, Asked, Glosses, Synthetic
 from tamis.models.retrievers.plaid import PLAID
 from tamis.models.runtimes.max_sim import Kernel, onnx_kernel
 from tamis.models.types import Content, Head, Kind, Query
-from tamis.server.collections import Collections, point_id
+from tamis.server.collections import Collections
+from tamis.server.documents import point_id
 from tamis.server.late_interaction.building import Builder, Progress
 from tamis.server.late_interaction.serving import LateInteraction
 from tamis.server.late_interaction.settings import LateInteractionSettings

@@ -1,23 +1,22 @@
-"""The collections: what each one indexes, by whose encoders, and the pictures that belong to it."""
+"""The collections: what each one indexes, and by whose encoders."""
 
 import asyncio
 import re
 import shutil
 import time
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
-from uuid import UUID, uuid5
 
-import numpy as np
 from qdrant_client import models
 
 from tamis.models.errors import InputError
 from tamis.models.retrievers import NearCentroids, Nearest, Plan
-from tamis.models.types import Head, Representation, Sparse
+from tamis.models.types import Head, Sparse
 from tamis.server.aliases import Aliases
+from tamis.server.documents import Documents
 from tamis.server.errors import MismatchError
 from tamis.server.late_interaction.fields import hidden
 from tamis.server.late_interaction.serving import LateInteraction
@@ -31,12 +30,9 @@ from tamis.server.store import (
     DamagedCollectionError,
     VectorStore,
 )
-from tamis.server.store.pictures import PictureStore
 from tamis.server.terms import Terms
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-NAMESPACE = UUID("6f1c0b5e-4a43-5d0e-9c56-0a6f5a3c7d11")  # of point ids: any fixed one will do
-PAGE = 1_000  # documents that are looked at together when a filter deletes them
 SCHEMA_TTL_S = 5.0  # how long another machine's change of a collection may go unnoticed
 
 
@@ -50,7 +46,7 @@ class _Known:
 
 
 class Collections:
-    """Makes, describes, reads and deletes collections."""
+    """Makes, describes and deletes collections."""
 
     def __init__(
         self,
@@ -84,7 +80,7 @@ class Collections:
         self.terms = Terms(store)
         self.dense = dense or DenseIndex()
         self.aliases = Aliases(store, revision)
-        self._folder = folder
+        self.documents = Documents(store, folder / "pictures")
         self._heads = heads
         self._fingerprints = fingerprints
         self._default = tuple(default)
@@ -143,7 +139,8 @@ class Collections:
         if schema:
             await self.late.files.forget(schema)
         self._revision.change()
-        await asyncio.to_thread(shutil.rmtree, self._pictures_of(name), ignore_errors=True)
+        pictures = self.documents.pictures(name).folder
+        await asyncio.to_thread(shutil.rmtree, pictures, ignore_errors=True)
 
     async def fields(self, name: str) -> list[Field]:
         """What a collection indexes.
@@ -201,35 +198,6 @@ class Collections:
     def _fingerprint(self, vector: str) -> str:
         return self._fingerprints.get(vector.partition(".")[0], "")
 
-    async def representations(
-        self, name: str, ids: Sequence[str], vectors: Collection[str]
-    ) -> dict[str, dict[str, Representation]]:
-        """Stored vectors by document id and vector name; what a document lacks is left out."""
-        schema = await self.schema(name)
-        there = [vector for vector in vectors if vector in schema.vectors]
-        records = await self.store.retrieve(
-            name, [point_id(document_id) for document_id in ids], vectors=there
-        )
-        return {
-            record.payload["id"]: _arrays(record.vector, there)
-            for record in records
-            if record.payload
-        }
-
-    async def payloads(self, name: str, ids: Sequence[str]) -> list[Mapping[str, Any]]:
-        """What the store holds of these documents, in the order of the ids; unknown left out."""
-        records = await self.store.retrieve(name, [point_id(i) for i in ids])
-        return [record.payload for record in records if record.payload]
-
-    async def image(self, name: str, payload: Mapping[str, Any]) -> bytes | None:
-        """A document's image as it was sent, or None."""
-        digest = payload.get("image")
-        return await self.pictures(name).get(digest) if digest else None
-
-    def pictures(self, name: str) -> PictureStore:
-        """The pictures of a collection."""
-        return PictureStore(self._pictures_of(name))
-
     async def require_free(self, name: str) -> None:
         """Lets a name be given to a new collection.
 
@@ -247,34 +215,6 @@ class Collections:
         """
         await self.store.adopt_files(name, files)
         self._revision.change()
-
-    def _pictures_of(self, name: str) -> Path:
-        return self._folder / "pictures" / name
-
-    async def delete(self, name: str, which: Sequence[str] | models.Filter) -> int:
-        """Deletes documents by id or by filter, and says how many there were."""
-        if isinstance(which, models.Filter):
-            there = [record async for record in self._passing(name, which)]
-        else:
-            there = await self.store.retrieve(name, [*{point_id(i): None for i in which}])
-        await self.store.delete(name, [str(record.id) for record in there])
-        await self._forget_images(name, [record.payload or {} for record in there])
-        return len(there)
-
-    async def _passing(self, name: str, where: models.Filter) -> AsyncIterator[models.Record]:
-        after: str | None = None
-        while page := await self.store.scroll(name, limit=PAGE, after=after, where=where):
-            for record in page:
-                yield record
-            after = str(page[-1].id)
-
-    async def _forget_images(self, name: str, payloads: Sequence[Mapping[str, Any]]) -> None:
-        """Deletes the images of deleted documents, but those that another document has too."""
-        pictures = self.pictures(name)
-        for digest in {payload["image"] for payload in payloads if "image" in payload}:
-            same = models.FieldCondition(key="image", match=models.MatchValue(value=digest))
-            if not await self.store.count(name, models.Filter(must=[same])):
-                await pictures.discard(digest)
 
 
 def _check_length(name: str, schema: CollectionSchema, nearest: Nearest | NearCentroids) -> None:
@@ -297,16 +237,3 @@ def check_name(name: str) -> None:
         raise InputError(
             f"collection: {name[:80]!r} is not 1 to 64 characters of a-z, A-Z, 0-9, _ and -"
         )
-
-
-def point_id(document_id: str) -> str:
-    """The store's id for a document: the same for the same document, always."""
-    return str(uuid5(NAMESPACE, document_id))
-
-
-def _arrays(vectors: Any, names: Sequence[str]) -> dict[str, Representation]:
-    return {
-        name: np.asarray(vectors[name], dtype=np.float32)
-        for name in names
-        if vectors and name in vectors
-    }

@@ -13,9 +13,10 @@ from tamis.models.blocks.term_weights import document_weights
 from tamis.models.errors import InputError, TamisError
 from tamis.models.types import Representation, Side, Sparse
 from tamis.server import ready_made
-from tamis.server.collections import Collections, point_id
+from tamis.server.collections import Collections
 from tamis.server.config import Limits
 from tamis.server.content import RawContent, raw_content
+from tamis.server.documents import point_id
 from tamis.server.encoders import Encoders
 from tamis.server.late_interaction.fields import hidden
 from tamis.server.lengths import Lengths
@@ -110,7 +111,9 @@ class Ingest:
                 }
                 digest = None
                 if content.image is not None:
-                    digest = await self._collections.pictures(collection).put(content.image)
+                    digest = await self._collections.documents.pictures(collection).put(
+                        content.image
+                    )
             except TamisError as error:
                 return error
             except Exception:

@@ -76,7 +76,7 @@ class Refine:
         payloads = [search.payloads[candidate.document_id] for candidate in head]
         documents = []
         for payload in payloads:
-            image = await self.collections.image(search.collection, payload)
+            image = await self.collections.documents.image(search.collection, payload)
             documents.append((payload["id"], RawContent(payload.get("text"), image)))
         options, started = search.options, time.perf_counter()
         budget = options.refine_budget

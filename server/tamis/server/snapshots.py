@@ -71,7 +71,7 @@ class Snapshots:
             documents = await self._collections.store.copy_files(collection, staging / _INDEX)
             # After the index: a document's picture is written before the document is.
             await asyncio.to_thread(
-                _link, self._collections.pictures(collection).folder, staging / _PICTURES
+                _link, self._collections.documents.pictures(collection).folder, staging / _PICTURES
             )
             if centroids := self._collections.late.files.folder_of(schema):
                 await asyncio.to_thread(_link, centroids, staging / _CENTROIDS, deep=False)
@@ -113,7 +113,7 @@ class Snapshots:
             await asyncio.to_thread(archives.unpack, path, staging)
             identity = await asyncio.to_thread(_renew, staging / _INDEX)
             places = {
-                _PICTURES: self._collections.pictures(new).folder,
+                _PICTURES: self._collections.documents.pictures(new).folder,
                 _CENTROIDS: self._collections.late.files.folder_for(identity),
             }
             try:

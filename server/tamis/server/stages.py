@@ -11,8 +11,9 @@ from tamis.models.errors import ImageError
 from tamis.models.rerankers import Ranking, Reranker
 from tamis.models.retrievers import Plan
 from tamis.models.types import Candidate, Content, Query
-from tamis.server.collections import Collections, point_id
+from tamis.server.collections import Collections
 from tamis.server.content import RawContent
+from tamis.server.documents import point_id
 from tamis.server.pace import Pace
 from tamis.server.pipeline import SkipStage
 from tamis.server.plans import ask
@@ -107,7 +108,7 @@ class Rerank:
 
     async def _with_image(self, search: Search, candidate: Candidate) -> Candidate:
         payload = search.payloads.get(candidate.document_id, {})
-        image = await self.collections.image(search.collection, payload)
+        image = await self.collections.documents.image(search.collection, payload)
         try:
             content = await RawContent(candidate.content.text, image).decoded()
         except ImageError:  # one damaged picture is no reason to rank nothing
@@ -117,9 +118,9 @@ class Rerank:
     async def _with_representations(
         self, collection: str, candidates: Sequence[Candidate]
     ) -> list[Candidate]:
-        vectors = await self.collections.representations(
-            collection, [candidate.document_id for candidate in candidates], self.reranker.needs
-        )
+        documents, schema = self.collections.documents, await self.collections.schema(collection)
+        ids = [candidate.document_id for candidate in candidates]
+        vectors = await documents.representations(collection, schema, ids, self.reranker.needs)
         return [replace(c, representations=vectors.get(c.document_id, {})) for c in candidates]
 
 

@@ -76,9 +76,9 @@ class Place:
 
     async def held(self, name: str) -> Mapping[str, Mapping[str, Any]]:
         ids = [f"{colour}.png" for colour in COLOURS]
-        return await self.app.collections.representations(
-            name, ids, ["tower.dense", "tower.tokens"]
-        )
+        collections, vectors = self.app.collections, ["tower.dense", "tower.tokens"]
+        schema = await collections.schema(name)
+        return await collections.documents.representations(name, schema, ids, vectors)
 
     def encoded(self) -> float:
         """Pictures that the server's own tower has encoded."""

@@ -13,7 +13,7 @@ from clustered import DIM, NAME, SETTINGS, VECTOR, World
 from qdrant_client import models
 
 from tamis.models.errors import InputError
-from tamis.server.collections import point_id
+from tamis.server.documents import point_id
 from tamis.server.errors import MismatchError
 from tamis.server.late_interaction import generations
 from tamis.server.late_interaction.building import Progress, Step
@@ -88,7 +88,7 @@ async def test_changes_are_seen_at_once(world: World, copy: bool) -> None:
     await world.put({"1000": world.topics.near(-target), "7": target})  # one moves, one comes
     assert (await world.search(query))[0] == "7"
     assert "1000" not in await world.search(query)
-    await world.collections.delete(NAME, ["7"])
+    await world.collections.documents.delete(NAME, ["7"])
     assert "7" not in await world.search(query)
 
 

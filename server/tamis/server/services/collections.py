@@ -146,7 +146,7 @@ class CollectionService(CollectionServiceServicer):
         reads_wait.set(True)
         which = list(request.ids) if where is None else where
         name = await self._resolve(request.collection)
-        deleted = await self._collections.delete(name, which)
+        deleted = await self._collections.documents.delete(name, which)
         return pb.DeleteDocumentsResponse(deleted=deleted)
 
     async def GetDocuments(  # noqa: N802
@@ -155,10 +155,10 @@ class CollectionService(CollectionServiceServicer):
         if len(request.ids) > MAX_GOT_IDS:
             raise InputError(f"ids: {len(request.ids)}; at most {MAX_GOT_IDS}")
         documents, name = [], await self._resolve(request.collection)
-        for payload in await self._collections.payloads(name, list(request.ids)):
+        for payload in await self._collections.documents.payloads(name, list(request.ids)):
             image = None
             if request.view == document_pb2.DOCUMENT_VIEW_FULL:
-                image = await self._collections.image(name, payload)
+                image = await self._collections.documents.image(name, payload)
             documents.append(document(payload, request.view, image))
         return pb.GetDocumentsResponse(documents=documents)
 

@@ -196,7 +196,7 @@ class _Responses:
         if document_id not in self._documents:
             payload, image = search.payloads[document_id], None
             if self._request.view == document_pb2.DOCUMENT_VIEW_FULL:
-                image = await self._collections.image(search.collection, payload)
+                image = await self._collections.documents.image(search.collection, payload)
             self._documents[document_id] = document(payload, self._request.view, image)
         return self._documents[document_id]
 
