@@ -31,6 +31,14 @@ def test_pairs_are_those_of_transformers_and_a_document_loses_its_end(folder: Pa
         assert encoding.type_ids == expected.token_type_ids
 
 
+def test_a_document_of_a_million_tokens_is_read_as_its_beginning(folder: Path) -> None:
+    pairs = PairTokenizer.open(folder, max_tokens=64, query_tokens=16)
+    long, short = (("the fox", "a lazy dog " * count) for count in (300_000, 100))
+    one, other = pairs.encode([long, short])
+    assert one.ids == other.ids
+    assert len(one) == 64
+
+
 def test_a_long_query_leaves_the_document_its_room(folder: Path) -> None:
     pairs = PairTokenizer.open(folder, max_tokens=64, query_tokens=16)
     encoding = pairs.encode(PAIRS)[3]

@@ -6,6 +6,7 @@ its own, so that a document always has room.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import numpy as np
 import tokenizers
 
 from tamis.models.errors import ModelError
-from tamis.models.runtimes.tokenizer import Tokens
+from tamis.models.runtimes.tokenizer import Tokens, encode_beginnings
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,11 @@ class PairTokenizer:
         for query in {query for query, _ in pairs}:
             queries[query] = self.rules.encode(query, add_special_tokens=False)
             queries[query].truncate(self.query_tokens)
-        documents = self.rules.encode_batch_fast([d for _, d in pairs], add_special_tokens=False)
+        documents = encode_beginnings(
+            partial(self.rules.encode_batch_fast, add_special_tokens=False),
+            [document for _, document in pairs],
+            self.max_tokens,
+        )
         added = self.rules.num_special_tokens_to_add(is_pair=True)
         for (query, _), document in zip(pairs, documents, strict=True):
             document.truncate(self.max_tokens - added - len(queries[query]))

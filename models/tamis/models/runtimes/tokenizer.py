@@ -1,7 +1,13 @@
-"""Turns texts into the token ids that a model reads, by the rules of its `tokenizer.json`."""
+"""Turns texts into the token ids that a model reads, by the rules of its `tokenizer.json`.
 
-from collections.abc import Sequence
+A long text costs no more than what is read of it: of a text of a million tokens, whose first 256 a
+model reads, no more than some thousand characters are tokenized.
+"""
+
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -15,11 +21,48 @@ from tamis.models.errors import ModelError
 SPECIAL = 2  # [CLS] before a text and [SEP] after it; <s> and </s> of RoBERTa
 BYTES_A_TOKEN = 4  # of English in WordPiece, and near enough elsewhere to size a batch
 TOKENS_A_BYTE = 8  # at most: NFKC makes 18 characters of 3 bytes, and a space may precede them
+CHARACTERS_A_TOKEN = 8  # more than most languages have
+# No normalizer and no token joins what is on both sides of such a space: up to there, a text's
+# tokens are the same without what follows.
+BETWEEN_WORDS = re.compile(r"(?<=[^\W_]) (?=[^\W_])")
 
 
 def estimate(text: str | None, max_tokens: int) -> int:
     """About how many tokens of a text are read, special ones included; costs no tokenizing."""
     return min(SPECIAL + len((text or "").encode()) // BYTES_A_TOKEN, max_tokens)
+
+
+Text = str | tuple[str, str]
+
+
+def encode_beginnings(
+    encode: Callable[[list[Text]], list[tokenizers.Encoding]], texts: Sequence[Text], tokens: int
+) -> list[tokenizers.Encoding]:
+    """The texts' encodings, which have their first `tokens` tokens, and all where they are fewer.
+
+    Args:
+        encode: The tokenizer, which may cut and pad.
+        texts: Texts, or pairs, which are always tokenized to their end.
+        tokens: As many as are of use.
+    """
+    characters = CHARACTERS_A_TOKEN * tokens
+    while True:
+        beginnings = [
+            text if isinstance(text, tuple) else _beginning(text, characters) for text in texts
+        ]
+        encodings = encode(beginnings)
+        if all(
+            len(own) == len(text) or sum(encoding.attention_mask) >= tokens
+            for own, text, encoding in zip(beginnings, texts, encodings, strict=True)
+        ):
+            return encodings
+        characters *= 4  # white space, or words that are longer than the most
+
+
+def _beginning(text: str, characters: int) -> str:
+    """The text's first characters, so many or some more."""
+    between = BETWEEN_WORDS.search(text, characters)
+    return text[: between.start()] if between else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +116,7 @@ class Tokenizer:
 
     whole: tokenizers.Tokenizer
     cut: tokenizers.Tokenizer
+    max_length: int
 
     @classmethod
     def open(cls, folder: str | PathLike[str], *, max_length: int) -> "Tokenizer":
@@ -99,11 +143,11 @@ class Tokenizer:
             tokenizer.no_truncation()
         cut.enable_truncation(max_length)
         cut.enable_padding(pad_id=padding["pad_id"], pad_token=padding["pad_token"])
-        return cls(whole, cut)
+        return cls(whole, cut, max_length)
 
-    def encode(self, texts: Sequence[str | tuple[str, str]]) -> Tokens:
+    def encode(self, texts: Sequence[Text]) -> Tokens:
         """The texts, or pairs of them, as one batch."""
-        return _batch(self.cut.encode_batch_fast(list(texts)))
+        return _batch(encode_beginnings(self.cut.encode_batch_fast, texts, self.max_length))
 
     def encode_with_offsets(
         self, texts: Sequence[str]
@@ -112,7 +156,7 @@ class Tokenizer:
 
         Special tokens stand for no characters: theirs are 0 and 0.
         """
-        encodings = self.cut.encode_batch(list(texts))
+        encodings = encode_beginnings(self.cut.encode_batch, texts, self.max_length)
         batch = _batch(encodings)
         spans = [np.array(encoding.offsets, dtype=np.int64) for encoding in encodings]
         return batch, [own[:length] for own, length in zip(spans, batch.lengths, strict=True)]
@@ -124,8 +168,11 @@ class Tokenizer:
 
     def exceeds(self, text: str, tokens: int) -> bool:
         """Whether a text is longer than so many tokens, special ones not counted."""
-        short = TOKENS_A_BYTE * len(text.encode()) <= tokens
-        return not short and self.counts([text])[0] > tokens
+        if TOKENS_A_BYTE * len(text.encode()) <= tokens:
+            return False
+        encode = partial(self.whole.encode_batch_fast, add_special_tokens=False)
+        (encoding,) = encode_beginnings(encode, [text], tokens + 1)
+        return len(encoding) > tokens
 
 
 def _padding(tokenizer: tokenizers.Tokenizer) -> dict[str, Any]:

@@ -133,8 +133,7 @@ class TowersEncoder(FolderEncoder[TowersRecipe]):
         """Whether the end of the content's text is not read."""
         text = self._recipe.text.text(content, Side.QUERY) or ""
         room = self._max_tokens(beside_image=content.image is not None) - self._special
-        # A token is at least one byte, so a short text need not be counted.
-        return len(text.encode()) > room and self._tokenizer.counts([text])[0] > room
+        return self._tokenizer.exceeds(text, room)
 
     def framed(self, image: Image, scale: int) -> Image:
         """What it reads of a picture: by its transform's rule all of it, or a part."""
