@@ -179,7 +179,7 @@ def test_broken_documents_are_reported_and_the_others_go_in(
     ]
     broken += [
         Document(id="", text="no id"),
-        Document(id="long", text="x" * 100_000),
+        Document(id="long", text="token " * 1_000_000),
         Document(id="n" * 600, text="an id that is too long"),
         Document(id="heavy", text="x", metadata={"blob": "y" * 100_000}),
     ]
@@ -191,7 +191,7 @@ def test_broken_documents_are_reported_and_the_others_go_in(
     messages = {failure.document_id: failure.failure.message for failure in failures}
     assert len(messages) == len(broken)
     assert "30000 x 30000" in messages["bomb"]
-    assert messages["long"] == "content.text: 100000 bytes; at most 65536"
+    assert messages["long"] == "content.text: 6000000 bytes; at most 65536"
     assert messages[""] == "id: 0 bytes; from 1 to 512"
     assert client.collection(collection).documents == 4
 
