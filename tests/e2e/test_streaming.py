@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import grpc.aio
+from held_retrieval import HeldEncoders, retrieve
 from steps import Step, no_index
 
 from tamis.client import AsyncClient, SearchSummary, StageResult
@@ -80,6 +81,27 @@ async def test_each_result_reaches_the_client_before_the_next_stage_ends() -> No
                 if later:
                     later[0].word.set()
     assert [type(event) for event in seen] == [StageResult] * 3 + [SearchSummary]
+
+
+async def test_the_first_retrievers_ranking_reaches_the_client_before_the_second_has_one() -> None:
+    """The second one's encoder waits for the client's word, given on the first one's ranking."""
+    encoders = HeldEncoders()
+    async with (
+        serving([retrieve(encoders)]) as target,
+        AsyncClient(target) as client,
+        client.search("q", collection="c", view="id", partial_results=True) as events,
+    ):
+        first = await anext(events)
+        encoders.word.set()
+        last, summary = [event async for event in events]
+    assert isinstance(first, StageResult)
+    assert isinstance(last, StageResult)
+    assert isinstance(summary, SearchSummary)
+    assert (first.partial, first.method, last.partial, last.method) == (
+        True, "dense", False, "hybrid"
+    )  # fmt: skip
+    assert [hit.document_id for hit in first.hits] == ["a", "b"]
+    assert [hit.document_id for hit in last.hits] == ["b", "a", "c"]
 
 
 async def test_leaving_after_the_first_event_stops_the_later_stages() -> None:
