@@ -39,7 +39,7 @@ from tamis.models.refiners.sparsevlm import SparseVLM
 from tamis.models.runtimes.hf.pruned_vlm import PrunedVlm
 from tamis.models.train import g_search, p_sigmoid
 from tamis.models.train.easy_vqa import EasyVqa, Question, read
-from tamis.models.train.mini_vlm_accuracy import WEIGHTS, load
+from tamis.models.train.mini_vlm_model import WEIGHTS, load
 from tamis.models.train.pruned_answers import Outcome, answered, drawn
 from tamis.models.train.schedule_search import Calibration
 from tamis.models.train.stamps import CACHE

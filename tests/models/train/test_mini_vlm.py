@@ -12,8 +12,9 @@ pytest.importorskip("transformers")
 from transformers import LlavaForConditionalGeneration  # noqa: E402
 
 from tamis.models.train.easy_vqa import EasyVqa, Question, Words  # noqa: E402
-from tamis.models.train.mini_vlm import Recipe, Run, config, mirrored, names  # noqa: E402
-from tamis.models.train.mini_vlm_accuracy import accuracy, load  # noqa: E402
+from tamis.models.train.mini_vlm import Recipe, Run, mirrored, names  # noqa: E402
+from tamis.models.train.mini_vlm_accuracy import accuracy  # noqa: E402
+from tamis.models.train.mini_vlm_model import config, load  # noqa: E402
 from tamis.models.train.shared_picture import UNANSWERED, logits, packed, pixels  # noqa: E402
 
 TEXTS = {

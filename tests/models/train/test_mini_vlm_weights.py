@@ -10,7 +10,8 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from tamis.models.train.easy_vqa import EasyVqa, Question
-from tamis.models.train.mini_vlm_accuracy import WEIGHTS, accuracy, load
+from tamis.models.train.mini_vlm_accuracy import accuracy
+from tamis.models.train.mini_vlm_model import WEIGHTS, load
 
 COLOURS = {"red": "red", "blue": "blue", "green": "lime", "yellow": "yellow", "black": "black"}
 SHAPES = ("circle", "rectangle", "triangle")

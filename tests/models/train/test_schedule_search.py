@@ -22,8 +22,8 @@ from tamis.models.runtimes.hf.pruned_vlm import PrunedVlm
 from tamis.models.schedule_file import read
 from tamis.models.train import easy_vqa, g_search, p_sigmoid
 from tamis.models.train.easy_vqa import EasyVqa, Words
-from tamis.models.train.mini_vlm import config, publish
-from tamis.models.train.mini_vlm_accuracy import accuracy, load
+from tamis.models.train.mini_vlm_accuracy import accuracy
+from tamis.models.train.mini_vlm_model import config, load, publish
 from tamis.models.train.pruned_answers import answered, drawn
 from tamis.models.train.schedule_search import Calibration
 

@@ -10,7 +10,6 @@ which several methods rank by, would be noise.
 """
 
 import argparse
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,14 +21,10 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
-from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+from transformers import LlavaForConditionalGeneration
 
 from tamis.models.train.easy_vqa import (
-    BOS,
     COLOURS,
-    IMAGE,
-    PAD,
-    PIXELS,
     SHAPES,
     TRAITS,
     EasyVqa,
@@ -39,10 +34,10 @@ from tamis.models.train.easy_vqa import (
     traits,
 )
 from tamis.models.train.mini_vlm_accuracy import accuracy
+from tamis.models.train.mini_vlm_model import config, place, publish
 from tamis.models.train.shared_picture import UNANSWERED, logits, packed, pixels
 from tamis.models.train.stamps import CACHE
 
-PATCH = 8
 VALIDATION = 200  # of the training pictures
 EVERY = 100  # steps from one line to the next
 CHECKPOINT = "training.pt"
@@ -69,7 +64,7 @@ class Recipe:
 
     naming_steps: int = 1_000
     naming_batch: int = 32
-    steps: int = 3_000
+    steps: int = 4_000
     batch: int = 12
     asked: int = 6
     preference: float = 8.0
@@ -91,41 +86,6 @@ class Step(NamedTuple):
 
     loss: Float[Tensor, ""]
     right: Float[Tensor, ""]
-
-
-def config(words: Words) -> LlavaConfig:
-    """The model's sizes: 2.0 million weights."""
-    vision = CLIPVisionConfig(
-        hidden_size=128,
-        intermediate_size=384,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        image_size=PIXELS,
-        patch_size=PATCH,
-    )
-    pad, bos, image = (words.ids(token)[0] for token in (PAD, BOS, IMAGE))
-    text = LlamaConfig(
-        hidden_size=128,
-        intermediate_size=256,
-        num_hidden_layers=8,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-        vocab_size=len(words),
-        max_position_embeddings=256,
-        pad_token_id=pad,
-        bos_token_id=bos,
-        eos_token_id=pad,
-        tie_word_embeddings=False,
-    )
-    return LlavaConfig(
-        vision_config=vision,
-        text_config=text,
-        image_token_index=image,
-        vision_feature_layer=-2,
-        vision_feature_select_strategy="default",
-        image_seq_length=(PIXELS // PATCH) ** 2,
-        tie_word_embeddings=False,
-    )
 
 
 class Run:
@@ -232,39 +192,12 @@ def rate_of(step: int, recipe: Recipe) -> float:
     return recipe.rate * min(1.0, warm, cool)
 
 
-@torch.no_grad()
-def place(model: LlavaForConditionalGeneration) -> None:
-    """Starts the patches' places as waves, so that neighbours are alike from the first step.
-
-    A shape is a matter of which patches lie beside which, and the library starts with small
-    noise. All share one more vector: without it the norm that follows leaves only a patch's
-    direction, which is the same for black as for gray.
-    """
-    weight = model.model.vision_tower.embeddings.position_embedding.weight
-    side, width = PIXELS // PATCH, weight.shape[1]
-    frequencies = math.pi / 2 * 50.0 ** -(torch.arange(width // 4) / (width // 4))
-    angles = torch.arange(side)[:, None] * frequencies
-    waves = torch.cat([angles.sin(), angles.cos()], dim=1)
-    rows = waves.repeat_interleave(side, dim=0)
-    weight[1:] = 0.2 * torch.cat([rows, waves.repeat(side, 1)], dim=1)
-    weight += 0.3 * torch.randn(width)
-
-
 def mirrored(
     pictures: UInt8[np.ndarray, "pictures side side 3"], rng: np.random.Generator
 ) -> UInt8[np.ndarray, "pictures side side 3"]:
     """Every second picture, by chance, from left to right: no answer depends on it."""
     flips = rng.integers(2, size=len(pictures)).astype(bool)
     return np.where(flips[:, None, None, None], pictures[:, :, ::-1], pictures)
-
-
-def publish(model: LlavaForConditionalGeneration, words: Words, folder: Path) -> None:
-    """Writes a folder that `mini_vlm_accuracy.load` and Hugging Face read; float16."""
-    folder.mkdir(parents=True, exist_ok=True)
-    half = LlavaForConditionalGeneration(model.config).half()  # type: ignore[no-untyped-call]
-    half.load_state_dict(model.state_dict())
-    half.save_pretrained(folder)
-    words.save(folder)
 
 
 def main() -> None:

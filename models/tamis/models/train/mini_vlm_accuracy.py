@@ -10,18 +10,9 @@ import torch
 from transformers import LlavaForConditionalGeneration
 
 from tamis.models.train.easy_vqa import EasyVqa, Words, read
+from tamis.models.train.mini_vlm_model import WEIGHTS, load
 from tamis.models.train.shared_picture import UNANSWERED, logits, packed, pixels
 from tamis.models.train.stamps import CACHE
-
-WEIGHTS = Path(__file__).parent.parent / "weights" / "mini_vlm"
-
-
-def load(folder: Path = WEIGHTS) -> tuple[LlavaForConditionalGeneration, Words]:
-    """The model in float32, ready to answer, and its words."""
-    model = LlavaForConditionalGeneration.from_pretrained(
-        folder, dtype=torch.float32, use_safetensors=True, local_files_only=True
-    )
-    return model.train(False).requires_grad_(False), Words.open(folder)
 
 
 @torch.no_grad()

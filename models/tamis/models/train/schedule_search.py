@@ -15,7 +15,7 @@ from tamis.models.refiners.p_sigmoid import PSigmoid
 from tamis.models.runtimes.hf.pruned_vlm import PrunedVlm
 from tamis.models.schedule_file import Schedule, write
 from tamis.models.train.easy_vqa import EasyVqa, Question, Words, read
-from tamis.models.train.mini_vlm_accuracy import load
+from tamis.models.train.mini_vlm_model import load
 from tamis.models.train.pruned_answers import answered, drawn
 from tamis.models.train.stamps import CACHE
 
