@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -50,6 +51,8 @@ def serve(
 
     With several workers, SIGHUP replaces them one after another, with the settings read again.
     """
+    # gRPC reads it when it is imported; else one child in a hundred crashes before its exec.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     try:
         from tamis.server.serve import main
     except ModuleNotFoundError as error:
