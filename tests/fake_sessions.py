@@ -13,8 +13,12 @@ from tamis.v1 import retrieval_service_pb2 as pb
 class RefusedError(Exception):
     """Ends one search with a failure."""
 
-    def __init__(self, reason: failure_pb2.Reason.ValueType, message: str) -> None:
-        self.failure = failure_pb2.Failure(reason=reason, message=message, retry_after_ms=50)
+    def __init__(
+        self, reason: failure_pb2.Reason.ValueType, message: str, retry_after_ms: int = 50
+    ) -> None:
+        self.failure = failure_pb2.Failure(
+            reason=reason, message=message, retry_after_ms=retry_after_ms
+        )
 
 
 @dataclass(frozen=True)

@@ -143,6 +143,93 @@ async def test_a_failure_ends_its_search_alone(connect: Any) -> None:
         assert await session.hits("red", collection="c")
 
 
+class Away:
+    """Says that the index is away, to each search so often."""
+
+    def __init__(self, times: int, retry_after_ms: int = 50, *, begun: bool = False) -> None:
+        self._times = times
+        self._retry_after_ms = retry_after_ms
+        self._begun = begun  # whether it has answered something before it says so
+        self.told = asyncio.Event()
+
+    async def __call__(self, request: Any, context: Any) -> None:
+        if request.query.text == "away" and self._times:
+            self._times -= 1
+            if self._begun:
+                await context.write(ranking(1, "a"))
+            self.told.set()
+            reason = failure_pb2.REASON_UNAVAILABLE
+            raise RefusedError(reason, "the index is away", self._retry_after_ms)
+        await context.write(ranking(1, request.query.text))
+        await context.write(summary(1))
+
+
+async def test_a_search_is_sent_again_while_the_index_is_away(connect: Any) -> None:
+    servicer = Sessions(Away(4))
+    async with (
+        serving(servicer) as target,
+        connect(target, timeout=60.0) as client,
+        client.session() as session,
+    ):
+        hits = await session.hits("away", collection="c", request_id="mine")
+        assert [hit.document_id for hit in hits] == ["away"]
+        assert [one.request_id for one in servicer.requests] == ["mine"] * 5
+        assert servicer.open == 1
+        assert 0 < (servicer.timeouts["mine"] or 0) <= 60_000 - 4 * 50
+
+
+@pytest.mark.parametrize(
+    ("away", "timeout", "sent"),
+    [({}, 60.0, 5), ({"retry_after_ms": 60_000}, 30.0, 1), ({"begun": True}, 60.0, 1)],
+    ids=["too often", "for too long", "in the middle"],
+)
+async def test_a_search_is_not_sent_again_where_that_is_of_no_use(
+    connect: Any, away: dict[str, Any], timeout: float, sent: int
+) -> None:
+    servicer = Sessions(Away(9, **away))
+    async with (
+        serving(servicer) as target,
+        connect(target) as client,
+        client.session() as session,
+    ):
+        with pytest.raises(UnavailableError, match="the index is away"):
+            await session.hits("away", collection="c", request_id="mine", timeout=timeout)
+        assert len(servicer.requests) == sent
+        assert await session.hits("red", collection="c", request_id="mine")
+        assert not session._searches
+
+
+async def test_a_search_that_waits_to_be_sent_again_can_be_cancelled(connect: Any) -> None:
+    away = Away(9, 60_000)
+    servicer = Sessions(away)
+    async with (
+        serving(servicer) as target,
+        connect(target, timeout=600.0) as client,
+        client.session() as session,
+    ):
+        events = session.search("away", collection="c")
+        reading = asyncio.ensure_future(events.final())
+        await brief(away.told.wait())
+        assert await session.hits("red", collection="c")
+        events.cancel()
+        with pytest.raises(CallCancelledError):
+            await reading
+        assert await session.hits("red", collection="c", request_id=events.request_id)
+        assert [one.query.text for one in servicer.requests] == ["away", "red", "red"]
+
+
+async def test_a_session_that_ends_ends_a_search_that_waits_to_be_sent_again(connect: Any) -> None:
+    away = Away(9, 60_000)
+    async with serving(Sessions(away)) as target, connect(target, timeout=600.0) as client:
+        async with client.session() as session:
+            events = session.search("away", collection="c")
+            reading = asyncio.ensure_future(events.final())
+            await brief(away.told.wait())
+            assert await session.hits("red", collection="c")
+        with pytest.raises(CallCancelledError, match="the session is closed"):
+            await brief(reading)
+
+
 async def test_each_search_has_its_own_timeout(connect: Any) -> None:
     servicer = Sessions(by_text)
     async with (

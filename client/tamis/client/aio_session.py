@@ -30,14 +30,18 @@ class AsyncAnswers:
     no reader holds up another's.
     """
 
-    def __init__(self, session: "AsyncSession", name: str) -> None:
+    def __init__(self, session: "AsyncSession", name: str, attempts: wire.Attempts) -> None:
         self._session = session
         self._name = name
-        self._inbox: asyncio.Queue[wire.Answer | None] = asyncio.Queue()
+        self.attempts = attempts
+        self._inbox: asyncio.Queue[wire.Answer | float | None] = asyncio.Queue()
         self.timer: asyncio.TimerHandle | None = None
 
-    def put(self, answer: wire.Answer | None) -> None:
-        """Takes a response, the error that ends the search, or None for its good end."""
+    def put(self, answer: wire.Answer | float | None) -> None:
+        """Takes a response, the error that ends the search, or None for its good end.
+
+        A number is of seconds after which the search is sent again.
+        """
         self._inbox.put_nowait(answer)
 
     def __aiter__(self) -> Self:
@@ -45,6 +49,13 @@ class AsyncAnswers:
 
     async def __anext__(self) -> SearchResponse:
         answer = await self._inbox.get()
+        while isinstance(answer, float):
+            try:
+                async with asyncio.timeout(answer):
+                    answer = await self._inbox.get()
+            except TimeoutError:
+                self._session.again(self._name, self)
+                answer = await self._inbox.get()
         if isinstance(answer, errors.TamisClientError):
             raise answer
         if answer is None:
@@ -118,12 +129,12 @@ class AsyncSession(Searcher[AsyncSearchStream]):
         if self._over is not None or name in self._searches:
             self._gate.leave()
             raise wire.twice(name) if self._over is None else errors.again(self._over, name)
-        answers = AsyncAnswers(self, name)
+        answers = AsyncAnswers(self, name, wire.Attempts(request, call))
         if (left_s := call.left_s) is not None:
             loop = asyncio.get_running_loop()
             answers.timer = loop.call_later(max(0.0, left_s), self._expire, name, answers)
         self._searches[name] = answers
-        self._sent.put_nowait(wire.message(request, call))
+        self._sent.put_nowait(answers.attempts.message())
         return answers
 
     async def _messages(self) -> AsyncIterator[SearchSessionRequest]:
@@ -147,12 +158,18 @@ class AsyncSession(Searcher[AsyncSearchStream]):
         answers = self._searches.get(name)
         if answers is None:  # cancelled, or timed out here
             return
-        answers.put(answer)
-        if last:
+        again_s = answers.attempts.again_s(answer)
+        answers.put(answer if again_s is None else again_s)
+        if last and again_s is None:
             self._end(name, answers, None)
 
     def _expire(self, name: str, answers: AsyncAnswers) -> None:
         self.stop(name, answers, wire.expired(name))
+
+    def again(self, name: str, answers: AsyncAnswers) -> None:
+        """Sends one search again; nothing happens where it is over."""
+        if self._searches.get(name) is answers:
+            self._sent.put_nowait(answers.attempts.message())
 
     def stop(
         self, name: str, answers: AsyncAnswers, why: errors.TamisClientError | None = None

@@ -14,16 +14,37 @@ from tamis.v1.retrieval_service_pb2 import (
 )
 
 Answer = SearchResponse | errors.TamisClientError
+ATTEMPTS = 5  # of one search: as many as gRPC makes of a search on a call of its own
 
 
-def message(request: SearchRequest, call: Call) -> SearchSessionRequest:
-    """What begins a search."""
-    search = SessionSearch(request=request)
-    left_s = call.left_s
-    if left_s is not None:
-        nanos = round(max(0.0, left_s) * 1e9)
-        search.timeout.CopyFrom(Duration(seconds=nanos // 10**9, nanos=nanos % 10**9))
-    return SearchSessionRequest(search=search)
+class Attempts:
+    """One search of a session, which is sent again where the server is away for a moment."""
+
+    def __init__(self, request: SearchRequest, call: Call) -> None:
+        self.call = call
+        self._request = request
+        self._left = ATTEMPTS
+
+    def message(self) -> SearchSessionRequest:
+        """What begins the search: one more attempt, with the time that is left."""
+        self._left -= 1
+        search = SessionSearch(request=self._request)
+        if (left_s := self.call.left_s) is not None:
+            nanos = round(max(0.0, left_s) * 1e9)
+            search.timeout.CopyFrom(Duration(seconds=nanos // 10**9, nanos=nanos % 10**9))
+        return SearchSessionRequest(search=search)
+
+    def again_s(self, answer: Answer) -> float | None:
+        """Seconds after which to send the search again; None where the answer stands.
+
+        A search that has begun to answer is not: its events would come twice.
+        """
+        if not isinstance(answer, errors.UnavailableError):
+            self._left = 0
+            return None
+        wait_s, left_s = answer.retry_after, self.call.left_s
+        late = wait_s is not None and left_s is not None and left_s <= wait_s
+        return wait_s if self._left and not late else None
 
 
 def answer(message: SearchSessionResponse) -> tuple[str, Answer, bool]:

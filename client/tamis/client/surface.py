@@ -127,7 +127,8 @@ class Surface(Searcher[Events], CollectionSurface, Generic[Events, Upsert, Docum
 
         `session.search` and `session.hits` take what the client's take, but for `traceparent`,
         which the session has for all. Each search has its own timeout and its own end: leaving its
-        block stops that search alone. A stream that breaks fails all of them; leaving the session's
+        block stops that search alone. One that the server cannot take for a moment is sent again,
+        as the client's own are. A stream that breaks fails all of them; leaving the session's
         block ends all of them. It stays on one connection and has no timeout unless one is given.
         """
 

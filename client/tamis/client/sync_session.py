@@ -25,31 +25,43 @@ CLOSE_S = 5.0  # for the reader to see that its call is cancelled; never waited 
 class Answers:
     """What the server says of one search of a session; see `AsyncAnswers`."""
 
-    def __init__(self, session: "Session", name: str, call: Call) -> None:
+    def __init__(self, session: "Session", name: str, attempts: wire.Attempts) -> None:
         self._session = session
         self._name = name
-        self._call = call
-        self._inbox: SimpleQueue[wire.Answer | None] = SimpleQueue()
+        self.attempts = attempts
+        self._inbox: SimpleQueue[wire.Answer | float | None] = SimpleQueue()
 
-    def put(self, answer: wire.Answer | None) -> None:
-        """Takes a response, the error that ends the search, or None for its good end."""
+    def put(self, answer: wire.Answer | float | None) -> None:
+        """Takes a response, the error that ends the search, or None for its good end.
+
+        A number is of seconds after which the search is sent again.
+        """
         self._inbox.put(answer)
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> SearchResponse:
-        left_s = self._call.left_s
-        try:
-            answer = self._inbox.get(timeout=None if left_s is None else max(0.0, left_s))
-        except Empty:
-            self._session.stop(self._name, self)
-            raise wire.expired(self._name) from None
+        answer = self._answer()
+        while isinstance(answer, float):
+            try:
+                answer = self._inbox.get(timeout=answer)
+            except Empty:
+                self._session.again(self._name, self)
+                answer = self._answer()
         if isinstance(answer, errors.TamisClientError):
             raise answer
         if answer is None:
             raise StopIteration
         return answer
+
+    def _answer(self) -> wire.Answer | float | None:
+        left_s = self.attempts.call.left_s
+        try:
+            return self._inbox.get(timeout=None if left_s is None else max(0.0, left_s))
+        except Empty:
+            self._session.stop(self._name, self)
+            raise wire.expired(self._name) from None
 
     def cancel(self) -> None:
         self._session.stop(self._name, self)
@@ -121,11 +133,11 @@ class Session(Searcher[SearchStream]):
     def _send(self, request: SearchRequest, call: Call) -> Answers:
         name = request.request_id
         self._gate.enter(call)
-        answers = Answers(self, name, call)
+        answers = Answers(self, name, wire.Attempts(request, call))
         if self._searches.setdefault(name, answers) is not answers:
             self._gate.leave()
             raise wire.twice(name)
-        self._sent.put(wire.message(request, call))
+        self._sent.put(answers.attempts.message())
         # After the search is in the dictionary: whoever ends the session now finds it there.
         if self._over is not None:
             self._end(name, answers, errors.again(self._over, name))
@@ -138,13 +150,19 @@ class Session(Searcher[SearchStream]):
                 name, answer, last = wire.answer(message)
                 # A search that is not there was cancelled, or timed out here.
                 if (answers := self._searches.get(name)) is not None:
-                    answers.put(answer)
-                    if last:
+                    again_s = answers.attempts.again_s(answer)
+                    answers.put(answer if again_s is None else again_s)
+                    if last and again_s is None:
                         self._end(name, answers, None)
         except grpc.RpcError as broken:
             error = errors.of_call(broken, self.request_id)
         finally:
             self._fail(error)
+
+    def again(self, name: str, answers: Answers) -> None:
+        """Sends one search again; nothing happens where it is over."""
+        if self._searches.get(name) is answers:
+            self._sent.put(answers.attempts.message())
 
     def stop(self, name: str, answers: Answers) -> None:
         """Ends one search, here and at the server; nothing happens where it is over."""
