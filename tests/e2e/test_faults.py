@@ -2,7 +2,6 @@
 
 import os
 import signal
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -48,25 +47,6 @@ def test_a_killed_index_comes_back_with_all_that_it_acknowledged(tmp_path: Path)
         assert client.collection("kept").documents == 12
         assert len(client.hits("a shape", collection="kept", k=12)) == 12
         assert served.process.poll() is None
-
-
-def test_searches_of_a_session_outlast_a_killed_index(tmp_path: Path) -> None:
-    """The session stays open, and its searches are sent again until the index is there."""
-    with (
-        serving(tmp_path / "data") as served,
-        Client(served.target, timeout=60.0) as client,
-        client.session() as session,
-        ThreadPoolExecutor(8) as threads,
-    ):
-
-        def found(_: int) -> int:
-            return len(session.hits("a shape", collection="kept", k=12, stop_after="retrieve"))
-
-        client.upsert("kept", documents()).final()
-        assert found(0) == 12
-        (engine,) = served.children()
-        os.kill(engine, signal.SIGKILL)
-        assert list(threads.map(found, range(8))) == [12] * 8
 
 
 def test_redis_may_be_absent_at_first_and_lost_later(tmp_path: Path) -> None:

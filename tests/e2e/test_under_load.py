@@ -51,6 +51,20 @@ async def test_an_index_that_is_killed_under_load_loses_nothing(served: Served) 
         assert (await client.collection("load")).documents == len(there)
 
 
+async def test_a_session_stays_open_while_the_index_is_away(served: Served) -> None:
+    """Its searches are sent again until there is an index."""
+    async with AsyncClient(served.target, timeout=LONGEST_S) as client, client.session() as session:
+        kill_engine(served)
+        killed = time.monotonic()
+        found = await asyncio.gather(
+            *(session.hits("a red bicycle", collection="load", k=3) for _ in range(8)),
+            return_exceptions=True,
+        )
+        if time.monotonic() - killed < HIDDEN_S:
+            assert [isinstance(one, list) and len(one) for one in found] == [3] * 8
+        assert len(await session.hits("a red bicycle", collection="load", k=3)) == 3
+
+
 async def refusal(served: Served, stub: Any) -> grpc.aio.AioRpcError:
     """What a search ends with whose index is away for too long."""
     request = pb.SearchRequest(collection="load", k=3)
