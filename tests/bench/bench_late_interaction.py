@@ -46,7 +46,7 @@ BITS = int(os.environ.get("TAMIS_BENCH_BITS") or 8)
 QUERIES, LONG_QUERIES, LIMIT = 40, 5, 100
 VECTOR, NAME = "t.tokens", "bench"
 SETTINGS = LateInteractionSettings(train_after=1_000, threads=2, copy_bits=BITS)
-WAYS = ((4, 300), (8, 300), (8, 1_000), (16, 1_000))
+WAYS = ((4, 300), (8, 300), (8, 1_000), (16, 1_000), (32, 3_000))
 
 
 @dataclass(frozen=True)
@@ -175,8 +175,10 @@ async def _opened(folder: Path, dim: int) -> AsyncIterator[World]:
         )
         if NAME not in await store.names():
             await collections.create(NAME)
-        yield World(store, collections, revision, folder, known)
-        await asyncio.to_thread(costs.write_text, json.dumps(known))
+        try:
+            yield World(store, collections, revision, folder, known)
+        finally:
+            await asyncio.to_thread(costs.write_text, json.dumps(known))
 
 
 async def _load(world: World, data: Synthetic | Glosses) -> None:
@@ -199,8 +201,10 @@ async def _load(world: World, data: Synthetic | Glosses) -> None:
                 if len(tokens)
             ]
             await world.store.upsert(NAME, points)
-    world.costs["load_s"] = world.costs.get("load_s", 0) + time.perf_counter() - started
-    world.costs.update(vectors=vectors, documents=data.documents)
+        now = time.perf_counter()
+        started, spent = now, now - started
+        world.costs["load_s"] = world.costs.get("load_s", 0) + spent
+        world.costs.update(vectors=vectors, documents=data.documents)
 
 
 async def _build(world: World, dim: int) -> None:
