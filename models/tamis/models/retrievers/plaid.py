@@ -42,8 +42,8 @@ class PLAID(VectorRetriever):
         "a quarter of the centroids"
     )
 
-    nprobe: int = 8
-    candidates: int = 300
+    nprobe: int = 16
+    candidates: int = 1_000
 
     def __post_init__(self) -> None:
         if self.nprobe < 1:
