@@ -228,13 +228,14 @@ class Builder:
         bits = self.settings.copy_bits
         writer = await asyncio.to_thread(CopyWriter, self.folder / name, dim=self.dim, bits=bits)
         reader, done = self._reader, 0
-        async for ids in reader.ids(having([self.vector])):
-            versions = await reader.versions(ids)  # first: a later change makes another version
-            found = await reader.vectors(ids)
-            await asyncio.to_thread(writer.add, found, versions)
-            done += len(ids)
-            self.report(Progress(self.vector, Step.COPY, min(done, documents), documents))
-        await asyncio.to_thread(writer.finish)
+        with writer:
+            async for ids in reader.ids(having([self.vector])):
+                versions = await reader.versions(ids)  # first: a later change makes another version
+                found = await reader.vectors(ids)
+                await asyncio.to_thread(writer.add, found, versions)
+                done += len(ids)
+                self.report(Progress(self.vector, Step.COPY, min(done, documents), documents))
+            await asyncio.to_thread(writer.finish)
         await self._say(replace(state, copy=name))
 
     async def _say(self, state: State) -> None:

@@ -9,7 +9,6 @@ scored from here.
 import json
 import zlib
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -132,7 +131,7 @@ class Copy:
 
 
 class CopyWriter:
-    """Writes a copy into a new folder; it is one when `finish` returns."""
+    """Writes a new folder, which is a copy when `finish` returns; its block closes the file."""
 
     def __init__(self, folder: Path, *, dim: int, bits: int) -> None:
         """Begins a copy.
@@ -147,9 +146,14 @@ class CopyWriter:
         self._versions: list[int] = []
         self._lengths: list[int] = []
         self._scales: list[float] = []
-        self._stack = ExitStack()
         folder.mkdir(parents=True)
-        self._file = self._stack.enter_context((folder / "vectors.bin").open("wb"))
+        self._file = (folder / "vectors.bin").open("wb")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
 
     def add(self, found: Mapping[str, Float[np.ndarray, "tokens dim"]], versions: Any) -> None:
         """Adds documents, in the rising order of their ids; those without a version are left out.
@@ -171,7 +175,7 @@ class CopyWriter:
 
     def finish(self) -> None:
         """Writes what is left."""
-        self._stack.close()
+        self._file.close()
         arrays: dict[str, np.ndarray] = {
             "ids": np.frombuffer(b"".join(self._ids), dtype=np.uint8).reshape(-1, 16),
             "versions": np.array(self._versions, dtype=np.uint64),
