@@ -27,7 +27,7 @@ setup: .venv/setup artifacts/minilm/model.toml ## install everything that a deve
 demo: .venv/demo artifacts/minilm/model.toml   ## index real pictures, serve them, search them
 	$(BIN)/tamis demo
 test: setup                                    ## every test that needs no GPU
-	$(BIN)/pytest -n auto --dist loadfile -m 'not gpu and not bench'
+	$(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile -m 'not gpu and not bench'
 check: .venv/setup                             ## everything that must hold before a commit, but the tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
