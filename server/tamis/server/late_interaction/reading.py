@@ -30,25 +30,12 @@ class Reader:
 
     async def pages(self, where: models.Filter) -> AsyncIterator[dict[str, np.ndarray]]:
         """Vectors by id, of the documents that pass, some at a time."""
-        after: str | None = None
-        while page := await self.store.scroll(
-            self.collection,
-            limit=PAGE,
-            after=after,
-            where=where,
-            vectors=[self.vector],
-            payload=False,
-        ):
-            after = str(page[-1].id)
+        async for page in self._scrolled(where, [self.vector]):
             yield self._arrays(page)
 
     async def ids(self, where: models.Filter) -> AsyncIterator[list[str]]:
         """The documents that pass, some at a time."""
-        after: str | None = None
-        while page := await self.store.scroll(
-            self.collection, limit=PAGE, after=after, where=where, payload=False
-        ):
-            after = str(page[-1].id)
+        async for page in self._scrolled(where, []):
             yield [str(record.id) for record in page]
 
     async def versions(self, ids: list[str]) -> dict[str, int]:
@@ -71,6 +58,21 @@ class Reader:
             self.collection, ids, vectors=[self.vector], payload=False
         )
         return self._arrays(records)
+
+    async def _scrolled(
+        self, where: models.Filter, vectors: list[str]
+    ) -> AsyncIterator[list[models.Record]]:
+        after: str | None = None
+        while page := await self.store.scroll(
+            self.collection,
+            limit=PAGE,
+            after=after,
+            where=where,
+            vectors=vectors,
+            payload=False,
+        ):
+            after = str(page[-1].id)
+            yield page
 
     def _arrays(self, records: list[models.Record]) -> dict[str, np.ndarray]:
         vectors: dict[str, Any] = {str(one.id): one.vector or {} for one in records}

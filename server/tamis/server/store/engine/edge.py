@@ -20,11 +20,12 @@ from tamis.server.store.engine.filters import filter_of, point_id
 Pack: TypeAlias = Callable[[MutableMapping[str, grpc.Value], Mapping[str, Any]], None]
 
 
-def id_message(identifier: int | str | UUID) -> grpc.PointId:
-    """A point's id as a message."""
+def fill_id(message: grpc.PointId, identifier: int | str | UUID) -> None:
+    """Puts a point's id in a message."""
     if isinstance(identifier, int):
-        return grpc.PointId(num=identifier)
-    return grpc.PointId(uuid=str(identifier))
+        message.num = identifier
+    else:
+        message.uuid = str(identifier)
 
 
 def vector(message: Any) -> Any:
@@ -82,11 +83,7 @@ def fill_point(
     pack: Pack,
 ) -> None:
     """Puts a found point in its message; one made apart and then copied in costs twice as much."""
-    identifier = found.id
-    if isinstance(identifier, int):
-        message.id.num = identifier
-    else:
-        message.id.uuid = str(identifier)
+    fill_id(message.id, found.id)
     if payload := found.payload:
         pack(message.payload, payload)
     if vectors := found.vector:

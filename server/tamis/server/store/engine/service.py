@@ -280,9 +280,9 @@ class Service:
                 with_vector=edge.with_vectors(request.with_vectors),
             )
         )
-        response = grpc.ScrollResponse(
-            next_page_offset=None if following is None else edge.id_message(following)
-        )
+        response = grpc.ScrollResponse()
+        if following is not None:
+            edge.fill_id(response.next_page_offset, following)
         for record in found:
             edge.fill_point(response.result.add(), record, self._pack)
         return response
